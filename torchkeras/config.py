@@ -1,0 +1,123 @@
+"""Global settings: float type, fuzz factor, image layout, device."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+_FLOATS = ("bfloat16", "float16", "float32", "float64")
+_settings = {
+    "floatx": "float32",
+    "epsilon": 1e-7,
+    "image_data_format": "channels_last",
+    "device": None,
+    "prediction_type": np.ndarray,
+}
+
+
+def floatx() -> str:
+    """Return the default float type of weights and data, such as ``'float32'``."""
+    return _settings["floatx"]
+
+
+def set_floatx(value: str) -> None:
+    """Set the default float type; layers that exist already keep theirs.
+
+    Args:
+        value: ``'bfloat16'``, ``'float16'``, ``'float32'`` or ``'float64'``.
+
+    Raises:
+        ValueError: for any other value.
+    """
+    if value not in _FLOATS:
+        raise ValueError(f"floatx must be one of {', '.join(_FLOATS)}; received {value!r}.")
+    _settings["floatx"] = str(value)
+
+
+def epsilon() -> float:
+    """Return the small number that keeps logarithms and divisions finite."""
+    return _settings["epsilon"]
+
+
+def set_epsilon(value: float) -> None:
+    """Set the small number that keeps logarithms and divisions finite."""
+    _settings["epsilon"] = float(value)
+
+
+def image_data_format() -> str:
+    """Return ``'channels_last'`` or ``'channels_first'``, the default layout of images."""
+    return _settings["image_data_format"]
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Set the default layout of images.
+
+    Args:
+        data_format: ``'channels_last'`` or ``'channels_first'``.
+
+    Raises:
+        ValueError: for any other value.
+    """
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "image_data_format must be 'channels_last' or 'channels_first'; "
+            f"received {data_format!r}."
+        )
+    _settings["image_data_format"] = data_format
+
+
+def as_device(name: str | torch.device) -> torch.device:
+    """Turn a device's name into a ``torch.device``.
+
+    Args:
+        name: torch's spelling (``'cuda'``, ``'cuda:1'``, ``'cpu'``) or Keras' (``'gpu:0'``).
+
+    Raises:
+        ValueError: when torch knows no such device.
+    """
+    if isinstance(name, torch.device):
+        return name
+    spelling = str(name).lower().lstrip("/").removeprefix("device:").replace("gpu", "cuda")
+    try:
+        return torch.device(spelling)
+    except RuntimeError:
+        raise ValueError(
+            f"Unknown device {name!r}; give 'cpu', 'gpu', 'cuda:1', 'mps' or a torch.device."
+        ) from None
+
+
+def device() -> torch.device:
+    """Return the device where new weights and data go: CUDA when there is one, else the CPU."""
+    chosen = _settings["device"]
+    if chosen is not None:
+        return chosen
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def set_device(name: str | torch.device | None) -> None:
+    """Choose the device of new weights and data; ``None`` goes back to choosing by itself."""
+    _settings["device"] = None if name is None else as_device(name)
+
+
+@contextlib.contextmanager
+def on_device(name: str | torch.device) -> Iterator[torch.device]:
+    """Choose the device for the length of a ``with`` block (``keras.device``)."""
+    before = _settings["device"]
+    set_device(name)
+    try:
+        yield device()
+    finally:
+        _settings["device"] = before
+
+
+def prediction_type() -> type[np.ndarray]:
+    """Return the array class of predictions: ``numpy.ndarray`` unless a launcher set its own."""
+    return _settings["prediction_type"]
+
+
+def set_prediction_type(cls: type[np.ndarray]) -> None:
+    """Choose the array class that ``predict`` gives."""
+    _settings["prediction_type"] = cls

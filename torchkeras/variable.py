@@ -1,0 +1,265 @@
+"""A Keras weight seen through its torch parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from torchkeras import dtypes
+
+
+class Transform(NamedTuple):
+    """How a weight's layout in torch becomes Keras', and back."""
+
+    to_keras: Callable[[torch.Tensor], torch.Tensor]
+    to_torch: Callable[[torch.Tensor], torch.Tensor]
+
+
+def _same(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
+
+
+def _transpose(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.t()
+
+
+SAME = Transform(_same, _same)
+TRANSPOSE = Transform(_transpose, _transpose)
+
+
+class Weight(NamedTuple):
+    """One row of a layer's weight map: a Keras name and where it lies in the torch module.
+
+    Args:
+        name: Keras' name, such as ``'kernel'``.
+        path: attribute path from the layer, such as ``'linear.weight'``.
+        transform: between torch's layout and Keras'.
+        trainable: whether the optimizer may move it when the layer is trainable.
+        regularizer: penalty of a weight made by ``add_weight``; a built-in layer's row leaves it to
+            the layer's attribute ``<name>_regularizer``.
+        constraint: likewise.
+    """
+
+    name: str
+    path: str
+    transform: Transform = SAME
+    trainable: bool = True
+    regularizer: Callable | None = None
+    constraint: Callable | None = None
+
+
+class Variable:
+    """A weight as Keras sees it, late-bound: owner, attribute path and layout transform.
+
+    It holds no tensor: what it reads and writes is the owner's, wherever ``.to()``,
+    ``load_state_dict`` or a replaced module have put it since.
+
+    Args:
+        owner: the object that the tensor belongs to, such as a layer or a metric.
+        row: where the tensor lies; a string is an attribute path without transform.
+        name: Keras' name; the row's unless given.
+    """
+
+    __slots__ = ("owner", "row", "__weakref__")
+
+    def __init__(self, owner: Any, row: Weight | str, name: str | None = None):
+        if isinstance(row, str):
+            row = Weight(name or row, row)
+        self.owner = owner
+        self.row = row
+
+    # ------------------------------------------------------------------ the tensor underneath
+
+    @property
+    def parameter(self) -> torch.Tensor:
+        """The torch tensor (a parameter or a buffer), in torch's layout."""
+        found = self.owner
+        for part in self.row.path.split("."):
+            found = getattr(found, part)
+        return found if type(found) is not Variable else _registered(self.owner, self.row.path)
+
+    @property
+    def value(self) -> torch.Tensor:
+        """The weight in Keras' layout: a view of the parameter that gradients flow through."""
+        return self.row.transform.to_keras(self.parameter)
+
+    def from_torch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Turn a tensor of torch's layout, such as a gradient, into Keras'."""
+        return self.row.transform.to_keras(tensor)
+
+    def to_torch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Turn a tensor of Keras' layout, such as a gradient, into torch's."""
+        return self.row.transform.to_torch(tensor)
+
+    def numpy(self) -> np.ndarray:
+        """Return a copy of the weight as an array in Keras' layout."""
+        return self.value.detach().cpu().numpy().copy()
+
+    # ---------------------------------------------------------------------------- what it is
+
+    @property
+    def name(self) -> str:
+        """Keras' name, such as ``'kernel'``."""
+        return self.row.name
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost model down, such as ``'sequential/dense/kernel'``."""
+        above = getattr(self.owner, "path", None)
+        return f"{above}/{self.row.name}" if above else self.row.name
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape in Keras' layout."""
+        return tuple(self.value.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return self.parameter.dim()
+
+    @property
+    def dtype(self) -> str:
+        """Keras' name of the dtype."""
+        return dtypes.name_of(self.parameter.dtype)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensor lives."""
+        return self.parameter.device
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the optimizer may move it."""
+        return self.row.trainable and getattr(self.owner, "trainable", True)
+
+    @property
+    def regularizer(self) -> Callable | None:
+        """The penalty on this weight, if any."""
+        return self.row.regularizer or getattr(self.owner, f"{self.row.name}_regularizer", None)
+
+    @property
+    def constraint(self) -> Callable | None:
+        """The projection applied after each update, if any."""
+        return self.row.constraint or getattr(self.owner, f"{self.row.name}_constraint", None)
+
+    # ------------------------------------------------------------------------------- writing
+
+    def assign(self, value: Any) -> Variable:
+        """Write a value of the same shape, in Keras' layout, in place.
+
+        Raises:
+            ValueError: when the shape differs.
+        """
+        new = value.value if isinstance(value, Variable) else value
+        if not isinstance(new, torch.Tensor):
+            new = torch.as_tensor(np.asarray(new))
+        target = self.value
+        if new.shape != target.shape:
+            raise ValueError(
+                f"{self.path}: cannot assign a value of shape {tuple(new.shape)} to a weight of "
+                f"shape {tuple(target.shape)}."
+            )
+        with torch.no_grad():
+            target.copy_(new)
+        return self
+
+    def assign_add(self, value: Any) -> Variable:
+        """Add a value in place."""
+        with torch.no_grad():
+            self.value.add_(_operand(value, self))
+        return self
+
+    def assign_sub(self, value: Any) -> Variable:
+        """Subtract a value in place."""
+        with torch.no_grad():
+            self.value.sub_(_operand(value, self))
+        return self
+
+    # ------------------------------------------------------------------- standing for a tensor
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        return function(*_values(args), **_values(kwargs or {}))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self.numpy().astype(dtype, copy=False) if dtype is not None else self.numpy()
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        return self.value[index]
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self):
+        return iter(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __repr__(self) -> str:
+        facts = f"path={self.path}, shape={self.shape}, dtype={self.dtype}"
+        return f"<Variable {facts}, value={self.numpy()}>"
+
+    # Variables stand for a tensor in arithmetic but are told apart as keys.
+    __hash__ = object.__hash__
+
+
+def _registered(owner: Any, path: str) -> torch.Tensor:
+    """Read past an owner whose attribute answers with the Variable itself."""
+    parameters, buffers = owner._parameters, owner._buffers
+    return parameters[path] if path in parameters else buffers[path]
+
+
+def _values(part: Any) -> Any:
+    if isinstance(part, Variable):
+        return part.value
+    if isinstance(part, (list, tuple)):
+        return type(part)(_values(item) for item in part)
+    if isinstance(part, dict):
+        return {key: _values(item) for key, item in part.items()}
+    return part
+
+
+def _operand(item: Any, variable: Variable) -> Any:
+    """Turn what a Variable is combined with into something torch takes."""
+    if isinstance(item, Variable):
+        return item.value
+    if isinstance(item, (np.ndarray, np.generic, list, tuple)):
+        like = variable.parameter
+        return torch.as_tensor(item, device=like.device).to(like.dtype)
+    return item
+
+
+def _binary(name: str) -> Callable:
+    def operate(self: Variable, other: Any) -> torch.Tensor:
+        return getattr(self.value, name)(_operand(other, self))
+
+    operate.__name__ = name
+    return operate
+
+
+def _unary(name: str) -> Callable:
+    def operate(self: Variable) -> torch.Tensor:
+        return getattr(self.value, name)()
+
+    operate.__name__ = name
+    return operate
+
+
+for _name in (
+    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul "
+    "rmatmul lt le gt ge eq ne and or xor"
+).split():
+    setattr(Variable, f"__{_name}__", _binary(f"__{_name}__"))
+for _name in "neg pos abs invert".split():
+    setattr(Variable, f"__{_name}__", _unary(f"__{_name}__"))
