@@ -1,0 +1,182 @@
+"""Metrics that are a sum or a mean over samples."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from torchkeras import eras
+from torchkeras.losses.loss import serialize
+from torchkeras.losses.reduction import divide_no_nan, merge_mask
+from torchkeras.losses.tensors import as_tensor, same_rank
+from torchkeras.metrics.metric import Metric
+from torchkeras.registry import deserialize, is_builtin, register, serialize_value
+
+
+def _per_sample(
+    values: torch.Tensor, sample_weight: torch.Tensor | None, reduce: Callable
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Weigh values and reduce them to one a sample.
+
+    Args:
+        values: ``(batch, …)`` or a scalar.
+        sample_weight: ``(batch,)``, one a value ``(batch, …)``, or a scalar.
+        reduce: ``torch.mean`` or ``torch.sum``, over the axes after the first.
+
+    Returns:
+        Weighted values ``(batch,)`` and the weights that they stand for.
+
+    Raises:
+        ValueError: when the weights' shape does not fit the values'.
+    """
+    if sample_weight is not None:
+        values, sample_weight = same_rank(values, sample_weight)
+        own = sample_weight.dim()
+        if values.dim() > own:
+            values = reduce(values, dim=tuple(range(own, values.dim())))
+        try:
+            sample_weight = sample_weight.broadcast_to(values.shape)
+        except RuntimeError:
+            raise ValueError(
+                f"`sample_weight` of shape {tuple(sample_weight.shape)} does not fit values of "
+                f"shape {tuple(values.shape)}; give one weight a sample."
+            ) from None
+        values = values * sample_weight
+        if own > 1:
+            sample_weight = reduce(sample_weight, dim=tuple(range(1, own)))
+    if values.dim() > 1:
+        values = reduce(values, dim=tuple(range(1, values.dim())))
+    return values, sample_weight
+
+
+class _Reduction(Metric):
+    """What a sum and a mean share: values and weights as tensors of the metric's dtype."""
+
+    def _prepare(
+        self, values: Any, sample_weight: Any, reduce: Callable
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        mask = getattr(values, "_keras_mask", None)
+        values = as_tensor(values, self._dtype, self._device)
+        if sample_weight is not None:
+            sample_weight = as_tensor(sample_weight, self._dtype, self._device)
+            if mask is not None:
+                sample_weight = merge_mask(sample_weight, mask, self._dtype, "sum")
+        return _per_sample(values, sample_weight, reduce)
+
+
+@register("metric")
+class Sum(_Reduction):
+    """Weighted sum of all values.
+
+    Args:
+        name: what the metric is called.
+        dtype: the float type of the state.
+    """
+
+    def __init__(self, name: str | None = "sum", dtype: Any = None):
+        super().__init__(dtype, name)
+        self.total = self.add_variable((), "zeros", self.dtype, name="total")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Add values ``(batch, …)``, weighted by ``(batch,)`` or ``(batch, …)``."""
+        values, _ = self._prepare(values, sample_weight, torch.sum)
+        self.total.assign_add(values.sum())
+
+    def result(self) -> torch.Tensor:
+        """Return the sum."""
+        return self.total.value.clone()
+
+
+@register("metric")
+class Mean(_Reduction):
+    """Weighted mean of all samples' values.
+
+    Args:
+        name: what the metric is called.
+        dtype: the float type of the state.
+    """
+
+    def __init__(self, name: str | None = "mean", dtype: Any = None):
+        super().__init__(dtype, name)
+        self.total = self.add_variable((), "zeros", self.dtype, name="total")
+        self.count = self.add_variable((), "zeros", self.dtype, name="count")
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Take in values ``(batch, …)``, averaged within each sample.
+
+        Args:
+            values: ``(batch, …)``, or a scalar that counts as one sample.
+            sample_weight: one weight a sample ``(batch,)``, or one a value ``(batch, …)``.
+        """
+        values, weights = self._prepare(values, sample_weight, torch.mean)
+        self.total.assign_add(values.sum())
+        if weights is not None:
+            self.count.assign_add(weights.sum())
+        else:
+            self.count.assign_add(values.shape[0] if values.dim() else 1)
+
+    def result(self) -> torch.Tensor:
+        """Return the mean, 0 before the first update."""
+        return divide_no_nan(self.total.value, self.count.value)
+
+
+@register("metric")
+class MeanMetricWrapper(Mean):
+    """Mean of what a function gives for targets and predictions.
+
+    Args:
+        fn: ``fn(y_true, y_pred, **kwargs)`` giving one value a sample ``(batch, …)``; a scalar
+            counts as one value for the batch.
+        name: what the metric is called.
+        dtype: the float type of the state.
+        kwargs: further arguments of the function.
+    """
+
+    def __init__(self, fn: Callable, name: str | None = None, dtype: Any = None, **kwargs: Any):
+        super().__init__(name, dtype)
+        self.fn = fn
+        self.kwargs = kwargs
+
+    @property
+    def deferrable(self) -> bool:
+        """True for a built-in function whose values do not depend on other samples."""
+        is_per_sample = self.kwargs.get("axis", -1) == -1
+        return super().deferrable and is_builtin(self.fn) and is_per_sample
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Take in a batch.
+
+        Args:
+            y_true: targets ``(batch, …)``.
+            y_pred: predictions ``(batch, …)``.
+            sample_weight: one weight a sample ``(batch,)``, or one a value of the function.
+        """
+        mask = getattr(y_pred, "_keras_mask", None)
+        values = self.fn(y_true, y_pred, **self.kwargs)
+        if mask is not None:
+            if sample_weight is not None:
+                sample_weight = as_tensor(sample_weight, self._dtype, self._device)
+            sample_weight = merge_mask(sample_weight, mask, self._dtype, "sum")
+        is_number = not getattr(values, "shape", ())
+        if is_number and sample_weight is None and eras.value("metrics.weigh_batches"):
+            sample_weight = len(y_pred)
+        super().update_state(values, sample_weight)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this metric again; a built-in one needs no ``fn``."""
+        config = super().get_config()
+        if "fn" in config:
+            config.update(fn=serialize(self.fn), **serialize_value(self.kwargs))
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Metric:
+        """Make a metric from what :meth:`get_config` returned."""
+        if "fn" in config:
+            fn = deserialize("metric", config["fn"])
+            # The name of a built-in function is that of the metric which is its mean.
+            config = {**config, "fn": fn().fn if inspect.isclass(fn) else fn}
+        return cls(**config)
