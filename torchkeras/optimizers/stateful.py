@@ -1,0 +1,174 @@
+"""The half of an optimizer that holds its settings and its state."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from torchkeras.optimizers.groups import Settings
+from torchkeras.optimizers.parameters import label_of, parameter_of
+from torchkeras.registry import Configurable
+from torchkeras.variable import SAME, Transform, Variable, Weight
+
+# Through the decorator that torch has put around it, it would import torch._dynamo (0.7 s).
+_load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
+
+
+class Stateful(Configurable, torch.optim.Optimizer):
+    """Settings and state of an optimizer; :class:`Optimizer` adds the life-cycle and the update.
+
+    The learning rate and the count of updates are 0-d tensors in ``param_groups[0]``, the state of
+    a parameter is a dictionary of tensors in ``state``: where torch keeps them. All are written in
+    place, whoever writes them.
+    """
+
+    # --------------------------------------------------------------------------- rate and count
+
+    @property
+    def _rate(self) -> torch.Tensor:
+        return self.param_groups[0]["lr"]
+
+    @property
+    def _count(self) -> torch.Tensor:
+        return self.param_groups[0]["iterations"]
+
+    @property
+    def path(self) -> str:
+        """What the paths of the optimizer's variables begin with."""
+        return self.name
+
+    @property
+    def learning_rate(self) -> Variable:
+        """The learning rate: read it with ``float()``, set it by assignment or ``.assign()``."""
+        return Variable(self, Weight("learning_rate", "_rate", trainable=False))
+
+    @learning_rate.setter
+    def learning_rate(self, rate: Any) -> None:
+        if isinstance(rate, (torch.Tensor, np.ndarray, Variable)):
+            self.learning_rate.assign(rate)
+        else:
+            self.param_groups[0]["lr"] = self._checked_rate(rate)
+
+    @property
+    def lr(self) -> Variable:
+        """The old name of :attr:`learning_rate`."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, rate: Any) -> None:
+        self.learning_rate = rate
+
+    @property
+    def iterations(self) -> Variable:
+        """How many updates there have been."""
+        return Variable(self, Weight("iteration", "_count", trainable=False))
+
+    # --------------------------------------------------------------------------------- the state
+
+    @property
+    def variables(self) -> list[Variable]:
+        """Count, learning rate and the state of each weight, in Keras' order and layout."""
+        found = [self.iterations, self.learning_rate]
+        for names in self._slot_rounds():
+            for variable in self._model_variables if self.built else ():
+                found += [self._slot_variable(variable, name) for name in names]
+        return found
+
+    def _slot_variable(self, variable: Any, name: str) -> Variable:
+        transform = SAME
+        if hasattr(variable, "from_torch"):
+            transform = Transform(variable.from_torch, variable.to_torch)
+        owner = types.SimpleNamespace(
+            tensor=self.state[parameter_of(variable)][name], path=self.path, trainable=False
+        )
+        title = f"{label_of(variable).replace('/', '_')}_{name}"
+        return Variable(owner, Weight(title, "tensor", transform, trainable=False))
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Write the values of :attr:`variables`.
+
+        Raises:
+            ValueError: when not built, or when the number of arrays or a shape differs.
+        """
+        if not self.built:
+            raise ValueError(f"{type(self).__name__}: set_weights needs a built optimizer.")
+        variables = self.variables
+        if len(weights) != len(variables):
+            raise ValueError(
+                f"{type(self).__name__} has {len(variables)} variables; received {len(weights)}."
+            )
+        for variable, weight in zip(variables, weights):
+            variable.assign(weight)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return the values of :attr:`variables` as arrays."""
+        return [variable.numpy() for variable in self.variables]
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return every tensor that an update uses besides parameters and gradients."""
+        found = [item for item in self.param_groups[0].values() if isinstance(item, torch.Tensor)]
+        found += [tensor for slots in self.state.values() for tensor in slots.values()]
+        return found + (self._complements.tensors() if self._complements else [])
+
+    state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Write what :meth:`state_dict` returned into the tensors that exist.
+
+        Raises:
+            ValueError: when not built, or when the state is that of another optimizer or model.
+        """
+        if not self.built:
+            self._refuse(())
+        settings, state = self.param_groups[0], dict(self.state)
+        _load_state_dict(self, state_dict)
+        loaded, loaded_state = self.param_groups[0], self.state
+        self.param_groups = [settings]
+        self.state = type(loaded_state)(dict, state)
+        for parameter, slots in state.items():
+            found = loaded_state.get(parameter, {})
+            if set(found) != set(slots):
+                raise ValueError(
+                    f"{type(self).__name__} keeps {sorted(slots)} for each weight; the state to "
+                    f"load has {sorted(found)}: it is another optimizer's."
+                )
+        for key, value in loaded.items():
+            if key != "params":
+                settings[key] = value
+        for parameter, slots in state.items():
+            for name, tensor in slots.items():
+                tensor.copy_(loaded_state[parameter][name])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take torch's first group; there is one, with one learning rate, as in Keras.
+
+        Raises:
+            ValueError: for a second group.
+        """
+        if self.param_groups:
+            raise ValueError(
+                f"{type(self).__name__} has one group of parameters. Call build(variables) with "
+                "all of them; for rates that differ take a torch.optim optimizer."
+            )
+        self.param_groups.append(Settings(param_group))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Hooks stay behind, as torch's do; a scheduler's `step` is bound to this very object; the
+        # constants hold views that pickle would tear from their memory.
+        state = {
+            key: value
+            for key, value in self.__dict__.items()
+            if key != "step" and not key.endswith("_hooks")
+        }
+        state["_complements"] = None
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self.built and self._complements is None and self._bases():
+            self._complements = self._new_complements()
