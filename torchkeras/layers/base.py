@@ -1,0 +1,405 @@
+"""Layer: a torch module with Keras' life-cycle."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from torchkeras import config, dtypes, eras, registry, regularizers
+from torchkeras.graph import KerasTensor
+from torchkeras.layers import probe
+from torchkeras.layers.spec import InputSpec
+from torchkeras.layers.weighted import Weighted, resolve
+from torchkeras.variable import Variable
+
+# What nn.Module itself calls: an attribute of the same name breaks it far from the cause.
+_MODULE_NEEDS = frozenset(
+    "forward modules children parameters buffers named_modules named_children named_parameters "
+    "named_buffers state_dict load_state_dict train eval apply to zero_grad requires_grad_ "
+    "register_parameter register_buffer register_module add_module get_submodule get_parameter "
+    "get_buffer".split()
+)
+_FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
+
+
+def empty_module(kind: type[nn.Module], *args: Any, **kwargs: Any) -> nn.Module:
+    """Make a torch module without torch's own initial values, on the device in force.
+
+    Args:
+        kind: the module's class; the other arguments are its constructor's.
+    """
+    # An attribute of the instance hides the method that draws the values. (The usual way, through
+    # torch's meta device, costs 0.3 s at its first use.)
+    module = kind.__new__(kind)
+    module.__dict__["reset_parameters"] = _nothing
+    module.__init__(*args, device=config.device(), **kwargs)
+    del module.__dict__["reset_parameters"]
+    return module
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@registry.register("layer")
+class Layer(Weighted):
+    """A ``torch.nn.Module`` with Keras' life-cycle: configuration, ``build``, ``call``.
+
+    A subclass keeps its configuration in ``__init__``, makes its weights in ``build(input_shape)``
+    and computes in ``call(inputs)``; ``build`` runs by itself before the first call.
+
+    Args:
+        activity_regularizer: penalty on the output, divided by the batch size.
+        trainable: whether training moves the weights.
+        dtype: what the layer computes in: a dtype's name or a policy; ``floatx`` unless given.
+        autocast: whether floating inputs are cast to ``dtype``.
+        name: unique within a model; numbered by class unless given.
+        input_shape: shape of one sample, for the first layer of a ``Sequential``.
+        input_dim: length of a sample of rank 1, short for ``input_shape=(input_dim,)``.
+        batch_input_shape: ``input_shape`` with the batch size in front, ``None`` where free.
+        batch_size: the batch size that goes with ``input_shape``.
+        input_dtype: dtype of the input that ``input_shape`` describes.
+        weights: initial weights, as ``get_weights`` gives them.
+
+    Raises:
+        ValueError: for an argument that does not exist.
+    """
+
+    config_without = (
+        "activity_regularizer trainable dtype autocast name input_shape input_dim "
+        "batch_input_shape batch_size input_dtype weights"
+    ).split()
+    input_spec: InputSpec | None = None
+    # Whether integer inputs are cast to the layer's dtype too.
+    float_inputs: bool = False
+
+    _call_arguments: frozenset[str] = frozenset({"inputs"})
+
+    def __new__(cls, *args: Any, **kwargs: Any):
+        # Here and not in __init__, so that attributes may be set before super().__init__().
+        layer = super().__new__(cls, *args, **kwargs)
+        nn.Module.__init__(layer)
+        layer.__dict__.update(
+            training=False,
+            built=False,
+            _trainable=True,
+            _building=0,
+            _build_shape=None,
+            _placed_shape=None,
+            _added_rows=[],
+            _frozen_paths=set(),
+            _activity_loss=None,
+            _scope="",
+        )
+        return layer
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _completed(cls.build)
+        if "call" in cls.__dict__:
+            cls._call_arguments = frozenset(inspect.signature(cls.call).parameters)
+
+    def __init__(
+        self,
+        activity_regularizer: Any = None,
+        trainable: bool = True,
+        dtype: Any = None,
+        autocast: bool = True,
+        name: str | None = None,
+        input_shape: Sequence[int | None] | int | None = None,
+        input_dim: int | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        input_dtype: str | None = None,
+        weights: Sequence[Any] | None = None,
+    ):
+        if name is not None and not isinstance(name, str):
+            raise ValueError(f"A layer's name must be a string; received {name!r}.")
+        if name is not None and "/" in name:
+            raise ValueError(f"A layer's name cannot contain '/'; received {name!r}.")
+        self.name = name or registry.auto_name(_prefix(type(self)))
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        self.dtype_policy = dtypes.policy(dtype)
+        self.autocast = autocast
+        self.__dict__["_trainable"] = bool(trainable)
+        self._first_shape = _first_shape(input_shape, input_dim, batch_input_shape, batch_size)
+        self._first_dtype = input_dtype
+        self._initial_weights = weights
+
+    # ---------------------------------------------------------------------------- life-cycle
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights for inputs of a shape; subclasses override it.
+
+        Args:
+            input_shape: ``(batch, …)`` with ``None`` where unknown.
+        """
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Compute the output; subclasses override it."""
+        raise TypeError(f"{type(self).__name__} defines no call(inputs): write one.")
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the output's shape for an input's, ``None`` where unknown.
+
+        Without a closed form the layer is run on two small tensors.
+        """
+        shape = tuple(input_shape)
+        if not self.built:
+            self.build(shape)
+        dtype = self.dtype_policy.torch_dtype
+
+        def run(inputs: torch.Tensor) -> torch.Tensor:
+            return self(inputs, training=False)
+
+        return probe.output_shape(run, shape, dtype, self._device())
+
+    def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        """Prepare the inputs, build at the first call, and ``call``.
+
+        Args:
+            args: the inputs first: a tensor, an array, or lists of numbers.
+            training: training or inference for this call; the module's own flag unless given.
+        """
+        if training is None or bool(training) is self.training:
+            return self._run(args, kwargs)
+        modes = [(module, module.training) for module in self.modules()]
+        try:
+            self.train(bool(training))
+            return self._run(args, kwargs)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+
+    def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        if not args:
+            if "inputs" not in kwargs:
+                raise ValueError(f"Layer {self.name!r} was called without an input.")
+            args = (kwargs.pop("inputs"),)
+        inputs = self._prepare(args[0])
+        if not self.built:
+            self.build(tuple(inputs.shape))
+        if self.input_spec is not None and isinstance(inputs, torch.Tensor):
+            self.input_spec.check(self.name, inputs.shape, inputs.dtype)
+        if "training" in self._call_arguments:
+            kwargs["training"] = self.training
+        outputs = self.call(inputs, *args[1:], **kwargs)
+        if self.activity_regularizer is not None:
+            penalty = self.activity_regularizer(outputs)
+            self.__dict__["_activity_loss"] = penalty / outputs.shape[0]
+        return outputs
+
+    def _prepare(self, inputs: Any) -> Any:
+        """Make the input a tensor of the layer's dtype; integers stay unless it needs floats."""
+        if not isinstance(inputs, torch.Tensor):
+            if isinstance(inputs, KerasTensor):
+                raise ValueError(
+                    f"Layer {self.name!r} was called on a symbolic input. Functional models are "
+                    "not supported yet: add layers to a Sequential model."
+                )
+            if isinstance(inputs, Variable):
+                inputs = inputs.value
+            elif isinstance(inputs, (np.ndarray, np.generic, list, tuple, int, float)):
+                inputs = _as_tensor(self.name, inputs, self._device())
+            else:
+                return inputs
+        wanted = self.dtype_policy.torch_dtype
+        if inputs.dtype is not wanted and (
+            (self.autocast and inputs.dtype.is_floating_point)
+            or (self.float_inputs and not inputs.dtype.is_complex)
+        ):
+            inputs = inputs.to(wanted)
+        return inputs
+
+    def _device(self) -> torch.device:
+        """Where the weights live, or where new ones would go."""
+        for tensor in self.parameters():
+            return tensor.device
+        for tensor in self.buffers():
+            return tensor.device
+        return config.device()
+
+    def _complete_build(self, input_shape: Any) -> None:
+        """After ``build``: draw the declared weights, take given ones, set mode and flags."""
+        for row in self.weight_map:
+            initializer = getattr(self, f"{row.name}_initializer", None)
+            if initializer is not None and resolve(self, row.path) is not None:
+                variable = Variable(self, row)
+                variable.assign(initializer(variable.shape, dtype=variable.dtype))
+        self.__dict__["built"] = True
+        self.__dict__["_build_shape"] = input_shape
+        self.train(self.training)
+        self._require_gradients()
+        if self._initial_weights is not None:
+            self.set_weights(self._initial_weights)
+            self.__dict__["_initial_weights"] = None
+
+    # ----------------------------------------------------------------------------- attributes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _MODULE_NEEDS and not isinstance(value, _FUNCTIONS):
+            raise ValueError(
+                f"{type(self).__name__}: the attribute {name!r} belongs to torch.nn.Module, which "
+                f"needs it; choose another name, such as '{name}_'."
+            )
+        if isinstance(value, Variable) and value.owner is self:
+            if value.row in self._added_rows:
+                self._move_added(value, name)
+            return
+        super().__setattr__(name, value)
+        if isinstance(value, nn.Module):
+            value.train(self.training)
+            if not isinstance(value, Layer):
+                frozen = (p for p, t in value.named_parameters() if not t.requires_grad)
+                self._frozen_paths.update(f"{name}.{path}" for path in frozen)
+
+    def __getattr__(self, name: str) -> Any:
+        rows = self.__dict__.get("_added_rows", ())
+        for row in rows:
+            if row.path == name:
+                return Variable(self, row)
+        for row in type(self).weight_map:
+            if row.name == name:
+                held = resolve(self, row.path)
+                return None if held is None else Variable(self, row)
+        return super().__getattr__(name)
+
+    # ------------------------------------------------------------------------------ what it is
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost model down, such as ``'sequential/dense'``."""
+        return f"{self._scope}/{self.name}" if self._scope else self.name
+
+    @property
+    def dtype(self) -> str:
+        """Dtype of the weights."""
+        return self.dtype_policy.variable_dtype
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """Dtype of the computation."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def input_shape(self) -> Any:
+        """The input's shape that the layer was built for.
+
+        Raises:
+            AttributeError: before it is built.
+        """
+        shape = self._build_shape or self._placed_shape
+        if shape is None:
+            raise AttributeError(f"Layer {self.name!r} is not built: its input_shape is not known.")
+        return shape
+
+    @property
+    def output_shape(self) -> Any:
+        """The output's shape for the input that the layer was built for.
+
+        Raises:
+            AttributeError: before it is built.
+        """
+        return self.compute_output_shape(self.input_shape)
+
+    @property
+    def losses(self) -> list[torch.Tensor]:
+        """The penalties: of regularized weights, and of activities in the last call."""
+        penalties = [v.regularizer(v.value) for v in self.regularized_variables()]
+        return penalties + [layer._activity_loss for layer in self.active_layers()]
+
+    def regularized_variables(self) -> list[Variable]:
+        """The trainable weights that have a regularizer."""
+        return [variable for variable in self.trainable_weights if variable.regularizer is not None]
+
+    def active_layers(self) -> list[Layer]:
+        """The layers (this one included) whose last call left a penalty on its output."""
+        layers = (module for module in self.modules() if isinstance(module, Layer))
+        return [layer for layer in layers if layer._activity_loss is not None]
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again, as plain Python values."""
+        base = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": registry.serialize(self.dtype_policy),
+        }
+        if self.activity_regularizer is not None:
+            base["activity_regularizer"] = registry.serialize(self.activity_regularizer)
+        return {**base, **super().get_config()}
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """Return the input shape that ``build`` was called for; ``None`` when it was not."""
+        return None if self._build_shape is None else {"input_shape": self._build_shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Build for the shape of :meth:`get_build_config`."""
+        if config.get("input_shape") is not None and not self.built:
+            self.build(tuple(config["input_shape"]))
+
+    def extra_repr(self) -> str:
+        """Show the name in torch's printed form."""
+        return f"name={self.name!r}"
+
+
+def _completed(build: Callable) -> Callable:
+    """Wrap a ``build`` so that the outermost one ends with the steps that every build needs."""
+
+    @functools.wraps(build)
+    def complete(self: Layer, *args: Any, **kwargs: Any) -> Any:
+        self.__dict__["_building"] += 1
+        try:
+            result = build(self, *args, **kwargs)
+        finally:
+            self.__dict__["_building"] -= 1
+        if self._building == 0:
+            shape = args[0] if args else next(iter(kwargs.values()), None)
+            self._complete_build(tuple(shape) if isinstance(shape, (list, torch.Size)) else shape)
+        return result
+
+    return complete
+
+
+Layer.build = _completed(Layer.build)
+
+
+def _prefix(cls: type) -> str:
+    name = cls.__name__
+    return name.lower() if eras.value("names.lower") else registry.snake_case(name)
+
+
+def _as_tensor(name: str, inputs: Any, device: torch.device) -> torch.Tensor:
+    try:
+        array = np.asarray(inputs)
+        if array.dtype == np.float64 and not isinstance(inputs, (np.ndarray, np.generic)):
+            array = array.astype(config.floatx())
+        return torch.as_tensor(array, device=device)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Layer {name!r} cannot take {type(inputs).__name__} as input: {error}"
+        ) from None
+
+
+def _first_shape(
+    input_shape: Any, input_dim: int | None, batch_input_shape: Any, batch_size: int | None
+) -> tuple[int | None, ...] | None:
+    """Return the batch input shape that the first layer of a model was given, if any."""
+    if batch_input_shape is not None:
+        return tuple(batch_input_shape)
+    if input_dim is not None:
+        input_shape = (input_dim,)
+    if input_shape is None:
+        return None
+    if isinstance(input_shape, int):
+        input_shape = (input_shape,)
+    return (batch_size, *input_shape)

@@ -1,0 +1,274 @@
+"""The layers that every model starts from: Input, Dense, and a torch module as a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras import activations, constraints, dtypes, initializers, regularizers
+from torchkeras.graph import KerasTensor
+from torchkeras.layers import arguments, probe
+from torchkeras.layers.base import Layer, empty_module
+from torchkeras.layers.spec import InputSpec
+from torchkeras.registry import register
+from torchkeras.variable import TRANSPOSE, Weight
+
+
+@register("layer")
+class InputLayer(Layer):
+    """The entry of a model: says the shape and dtype of its input, computes nothing.
+
+    Args:
+        shape: shape of one sample, ``None`` where free.
+        batch_size: the batch size, where it is fixed.
+        dtype: the input's dtype; ``floatx`` unless given.
+        sparse: must be false: torch's layers take dense tensors.
+        batch_shape: the shape with the batch in front, instead of ``shape``.
+        input_tensor: must be ``None``: functional models are not supported yet.
+        optional: whether ``None`` may be fed; must be false.
+        ragged: must be false.
+        name: the layer's name.
+
+    Raises:
+        ValueError: when no shape is given, or two.
+    """
+
+    config_without = ("shape", "batch_size", "input_tensor")
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: str | None = None,
+        sparse: bool | None = None,
+        batch_shape: Sequence[int | None] | None = None,
+        input_tensor: Any = None,
+        optional: bool = False,
+        ragged: bool | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        arguments.refuse(
+            "InputLayer", sparse=sparse, ragged=ragged, input_tensor=input_tensor, optional=optional
+        )
+        super().__init__(name=name, dtype=None, **kwargs)
+        if batch_shape is None and shape is None:
+            batch_shape = self._first_shape
+        if (batch_shape is None) == (shape is None):
+            raise ValueError(
+                "Input: give the shape of one sample (shape=…) or the batch's (batch_shape=…); "
+                f"received shape={shape!r} and batch_shape={batch_shape!r}."
+            )
+        if shape is not None:
+            shape = (shape,) if isinstance(shape, int) else tuple(shape)
+            batch_shape = (batch_size, *shape)
+        self.batch_shape = arguments.shape("Input", "shape", batch_shape)
+        self.input_dtype = dtypes.name_of(dtype)
+        self.sparse = self.ragged = self.optional = False
+        self.built = True
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the input."""
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the input's shape."""
+        return input_shape
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic tensor that enters the model."""
+        return KerasTensor(self.batch_shape, self.input_dtype, self.name, source=self)
+
+    @property
+    def dtype(self) -> str:
+        """The input's dtype."""
+        return self.input_dtype
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again."""
+        return {
+            "batch_shape": self.batch_shape,
+            "dtype": self.input_dtype,
+            "sparse": self.sparse,
+            "ragged": self.ragged,
+            "name": self.name,
+            "optional": self.optional,
+        }
+
+
+def Input(
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: str | None = None,
+    sparse: bool | None = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+    tensor: Any = None,
+    optional: bool = False,
+    ragged: bool | None = None,
+) -> KerasTensor:
+    """Declare a model's input.
+
+    Args:
+        shape: shape of one sample, ``None`` where free.
+        batch_size: the batch size, where it is fixed.
+        dtype: the input's dtype; ``floatx`` unless given.
+        sparse: must be false.
+        batch_shape: the shape with the batch in front, instead of ``shape``.
+        name: name of the input.
+        tensor: must be ``None``: functional models are not supported yet.
+        optional: must be false.
+        ragged: must be false.
+
+    Returns:
+        A symbolic tensor, the first entry of a :class:`Sequential`.
+    """
+    layer = InputLayer(
+        shape=shape,
+        batch_size=batch_size,
+        dtype=dtype,
+        sparse=sparse,
+        batch_shape=batch_shape,
+        input_tensor=tensor,
+        optional=optional,
+        ragged=ragged,
+        name=name,
+    )
+    return layer.output
+
+
+@register("layer")
+class Dense(Layer):
+    """A fully connected layer: ``activation(inputs @ kernel + bias)`` over the last axis.
+
+    Args:
+        units: width of the output.
+        activation: name, callable or torch module; none unless given.
+        use_bias: whether a bias is added.
+        kernel_initializer: how the kernel ``(inputs, units)`` is drawn.
+        bias_initializer: how the bias ``(units,)`` is drawn.
+        kernel_regularizer: penalty on the kernel.
+        bias_regularizer: penalty on the bias.
+        activity_regularizer: penalty on the output.
+        kernel_constraint: projection of the kernel after each update.
+        bias_constraint: projection of the bias after each update.
+        lora_rank: must be ``None``: low-rank adaptation is not supported.
+        lora_alpha: must be ``None``.
+        quantization_config: must be ``None``: quantization is not supported.
+        kwargs: the arguments of :class:`Layer`.
+
+    Shapes:
+        input ``(batch, …, inputs)``, output ``(batch, …, units)``.
+
+    Raises:
+        ValueError: when ``units`` is no positive integer, or an argument is not supported.
+    """
+
+    weight_map = (Weight("kernel", "linear.weight", TRANSPOSE), Weight("bias", "linear.bias"))
+    config_without = ("activity_regularizer", "lora_rank", "lora_alpha")
+    float_inputs = True
+    quantization_config = None
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        lora_rank: int | None = None,
+        lora_alpha: float | None = None,
+        quantization_config: Any = None,
+        **kwargs: Any,
+    ):
+        arguments.refuse(
+            "Dense",
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+            quantization_config=quantization_config,
+        )
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = arguments.positive("Dense", "units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the linear module for inputs whose last axis is known."""
+        size = arguments.last_axis(self.name, input_shape)
+        dtype = self.dtype_policy.torch_dtype
+        self.linear = empty_module(nn.Linear, size, self.units, bias=self.use_bias, dtype=dtype)
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: size})
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Compute ``activation(inputs @ kernel + bias)``."""
+        return self.activation(self.linear(inputs))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the input's shape with ``units`` last."""
+        return (*input_shape[:-1], self.units)
+
+
+@register("layer")
+class TorchModuleWrapper(Layer):
+    """A ``torch.nn.Module`` as a layer; its parameters and buffers are the layer's weights.
+
+    Args:
+        module: the torch module, called with the input alone.
+        name: the layer's name.
+        output_shape: the output's shape with the batch in front, where running the module on two
+            small tensors would not find it.
+        kwargs: the arguments of :class:`Layer`.
+
+    Raises:
+        TypeError: when ``module`` is no torch module.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str | None = None,
+        output_shape: Sequence[int | None] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"TorchModuleWrapper takes a torch.nn.Module; received {module!r}.")
+        self.module = module
+        self._given_output_shape = None if output_shape is None else tuple(output_shape)
+        self.built = True
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Call the module."""
+        return self.module(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the shape given, or the one found by running the module on small tensors."""
+        if self._given_output_shape is not None:
+            return self._given_output_shape
+        dtype = next((p.dtype for p in self.parameters()), self.dtype_policy.torch_dtype)
+        return probe.output_shape(
+            lambda inputs: self(inputs, training=False), tuple(input_shape), dtype, self._device()
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Refuse: a torch module cannot be written as a config."""
+        raise ValueError(
+            f"Layer {self.name!r} holds the torch module {type(self.module).__name__}, which a "
+            "config cannot describe. Save the model with torch.save or pickle."
+        )

@@ -1,0 +1,157 @@
+"""Layers that normalize their input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from torchkeras import constraints, initializers, regularizers
+from torchkeras.layers import arguments
+from torchkeras.layers.base import Layer, empty_module
+from torchkeras.layers.spec import InputSpec
+from torchkeras.registry import register
+from torchkeras.variable import Weight
+
+_MODULES = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+
+
+@register("layer")
+class BatchNormalization(Layer):
+    """Normalizes each channel over the batch in training, by moving statistics in inference.
+
+    The moving statistics are Keras': ``moving = moving * momentum + batch * (1 - momentum)``, with
+    the biased variance (torch's own running variance is unbiased).  A layer that is not trainable
+    works as in inference.
+
+    Args:
+        axis: the axis of the channels.
+        momentum: how much of the moving statistics stays at each step.
+        epsilon: added to the variance under the root.
+        center: whether ``beta`` is added.
+        scale: whether the result is multiplied by ``gamma``.
+        beta_initializer: how ``beta`` is drawn.
+        gamma_initializer: how ``gamma`` is drawn.
+        moving_mean_initializer: how the moving mean starts.
+        moving_variance_initializer: how the moving variance starts.
+        beta_regularizer: penalty on ``beta``.
+        gamma_regularizer: penalty on ``gamma``.
+        beta_constraint: projection of ``beta`` after each update.
+        gamma_constraint: projection of ``gamma`` after each update.
+        synchronized: must be false: statistics over several devices are not supported yet.
+        renorm: must be false: batch renormalization is not supported yet.
+        renorm_clipping: must be ``None``.
+        renorm_momentum: of no effect without ``renorm``.
+        kwargs: the arguments of :class:`Layer`.
+
+    Shapes:
+        input and output ``(batch, …)``; each weight has the size of ``axis``.
+    """
+
+    weight_map = (
+        Weight("gamma", "norm.weight"),
+        Weight("beta", "norm.bias"),
+        Weight("moving_mean", "norm.running_mean", trainable=False),
+        Weight("moving_variance", "norm.running_var", trainable=False),
+    )
+    float_inputs = True
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        synchronized: bool = False,
+        renorm: bool = False,
+        renorm_clipping: Any = None,
+        renorm_momentum: float = 0.99,
+        **kwargs: Any,
+    ):
+        arguments.refuse(
+            "BatchNormalization",
+            synchronized=synchronized,
+            renorm=renorm,
+            renorm_clipping=renorm_clipping,
+        )
+        super().__init__(**kwargs)
+        self.axis = int(axis)
+        self.momentum = arguments.between("BatchNormalization", "momentum", momentum, 0, 1)
+        self.epsilon = epsilon
+        self.center = bool(center)
+        self.scale = bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.synchronized = synchronized
+        self.renorm = renorm
+        self.renorm_clipping = renorm_clipping
+        self.renorm_momentum = renorm_momentum
+        self.input_spec = InputSpec(min_ndim=2)
+
+    def build(self, input_shape: Any) -> None:
+        """Make torch's module for the channels of ``axis``."""
+        rank = len(input_shape)
+        if not -rank <= self.axis < rank or input_shape[self.axis] is None:
+            raise ValueError(
+                f"Layer {self.name!r} needs the size of axis {self.axis}, but received an input of "
+                f"shape {tuple(input_shape)}."
+            )
+        size = input_shape[self.axis]
+        self.norm = empty_module(
+            _MODULES.get(rank, nn.BatchNorm1d),
+            size,
+            eps=self.epsilon,
+            momentum=1 - self.momentum,
+            dtype=self.dtype_policy.torch_dtype,
+        )
+        if not self.scale:
+            self.norm.weight = None
+        if not self.center:
+            self.norm.bias = None
+        self.input_spec = InputSpec(ndim=rank, axes={self.axis: size})
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Normalize, and in training move the statistics."""
+        channels_second = inputs.movedim(self.axis, 1)
+        norm = self.norm
+        if self.training and self.trainable:
+            outputs, mean, inverse_deviation = torch.native_batch_norm(
+                channels_second, norm.weight, norm.bias, None, None, True, 0.0, self.epsilon
+            )
+            with torch.no_grad():
+                # The kernel gives 1 / sqrt(variance + epsilon), of the biased variance.
+                variance = inverse_deviation.pow(-2).sub_(self.epsilon)
+                norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), 1 - self.momentum)
+                norm.running_var.lerp_(variance.to(norm.running_var.dtype), 1 - self.momentum)
+        else:
+            outputs = functional.batch_norm(
+                channels_second,
+                norm.running_mean,
+                norm.running_var,
+                norm.weight,
+                norm.bias,
+                training=False,
+                eps=self.epsilon,
+            )
+        return outputs.movedim(1, self.axis)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the input's shape."""
+        return input_shape

@@ -1,0 +1,72 @@
+"""Layers that add noise in training and pass their input on in inference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras import random
+from torchkeras.layers import arguments
+from torchkeras.layers.base import Layer
+from torchkeras.registry import register
+
+
+@register("layer")
+class Dropout(Layer):
+    """Sets a part of its input to zero in training and scales the rest by ``1 / (1 - rate)``.
+
+    Args:
+        rate: the part that is dropped, from 0 to 1.
+        noise_shape: shape of the mask, 1 where an axis shares it, ``None`` where the input's own
+            size holds.
+        seed: makes the layer draw from a generator of its own; torch's global one otherwise.
+        kwargs: the arguments of :class:`Layer`.
+
+    Shapes:
+        input and output ``(batch, …)``.
+
+    Raises:
+        ValueError: when the rate is no number from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Sequence[int | None] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.rate = arguments.between("Dropout", "rate", rate, 0, 1)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.seed = seed
+        self.dropout = nn.Dropout(float(rate))
+        self._generator: torch.Generator | None = None
+        self.built = True
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Drop in training."""
+        if self.seed is None and self.noise_shape is None:
+            return self.dropout(inputs)
+        if not self.training or self.rate == 0:
+            return inputs
+        if self.rate == 1:
+            return torch.zeros_like(inputs)
+        shape = inputs.shape
+        if self.noise_shape is not None:
+            sizes = zip(self.noise_shape, inputs.shape, strict=True)
+            shape = [size if given is None else given for given, size in sizes]
+        if self.seed is not None and (
+            self._generator is None or self._generator.device != inputs.device
+        ):
+            self._generator = random.generator(self.seed, inputs.device)
+        mask = torch.empty(shape, dtype=inputs.dtype, device=inputs.device)
+        mask.bernoulli_(1 - self.rate, generator=self._generator)
+        return inputs * mask / (1 - self.rate)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the input's shape."""
+        return input_shape
