@@ -1,0 +1,63 @@
+"""torchkeras runs Keras code on PyTorch."""
+
+from torchkeras import (
+    activations,
+    callbacks,
+    config,
+    constraints,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    random,
+    regularizers,
+    utils,
+)
+from torchkeras.compat import install, load_ipython_extension
+from torchkeras.config import on_device as device
+from torchkeras.dtypes import DTypePolicy
+from torchkeras.graph import KerasTensor
+from torchkeras.initializers import Initializer
+from torchkeras.layers import Input, InputSpec, Layer
+from torchkeras.losses import Loss
+from torchkeras.metrics import Metric
+from torchkeras.models import Model, Sequential
+from torchkeras.optimizers import Optimizer
+from torchkeras.regularizers import Regularizer
+from torchkeras.variable import Variable
+from torchkeras.version import __version__
+
+__all__ = [
+    "DTypePolicy",
+    "Initializer",
+    "Input",
+    "InputSpec",
+    "KerasTensor",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Model",
+    "Optimizer",
+    "Regularizer",
+    "Sequential",
+    "Variable",
+    "__version__",
+    "activations",
+    "callbacks",
+    "config",
+    "constraints",
+    "device",
+    "initializers",
+    "install",
+    "layers",
+    "load_ipython_extension",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "random",
+    "regularizers",
+    "utils",
+]

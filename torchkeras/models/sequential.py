@@ -1,0 +1,279 @@
+"""Sequential: layers one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchkeras import registry
+from torchkeras.graph import KerasTensor
+from torchkeras.layers import InputLayer, Layer, TorchModuleWrapper
+from torchkeras.models.model import Model
+
+
+@registry.register("layer", module="keras")
+class Sequential(Model):
+    """Layers one after another, each with one input and one output.
+
+    It is built as soon as the shape of its input is known: from an :func:`Input`, from the first
+    layer's ``input_shape``, ``input_dim`` or ``batch_input_shape``, by ``build``, or at the first
+    call or ``fit``.
+
+    Args:
+        layers: layers, :func:`Input`, models or torch modules.
+        trainable: whether training moves the weights.
+        name: the model's name.
+        kwargs: the other arguments of :class:`Layer`.
+    """
+
+    config_without = ("layers", "trainable", "name")
+
+    def __init__(
+        self,
+        layers: Sequence[Layer | nn.Module | KerasTensor] | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        self._input_layer: InputLayer | None = None
+        self._output_shape: tuple[int | None, ...] | None = None
+        if layers is not None and not isinstance(layers, (list, tuple)):
+            layers = [layers]
+        for layer in layers or ():
+            self._append(layer)
+        self._build_if_known()
+        if not trainable:
+            self.trainable = False
+
+    # ------------------------------------------------------------------------------ the layers
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers in order, without the input."""
+        return list(self._modules.values())
+
+    def add(self, layer: Layer | nn.Module | KerasTensor) -> None:
+        """Put a layer at the end.
+
+        Args:
+            layer: a layer, a model, a torch module, or what :func:`Input` gives (first only).
+
+        Raises:
+            TypeError: for anything else.
+            ValueError: when another layer has the same name, or the layer does not fit.
+        """
+        self._append(layer)
+        try:
+            self._build_if_known()
+        except ValueError:
+            # A layer that does not fit is not left behind.
+            self._drop_last()
+            self._build_if_known()
+            raise
+
+    def pop(self) -> Layer:
+        """Take the last layer away and return it.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        if not self._modules:
+            raise ValueError(f"pop: model {self.name!r} has no layers.")
+        layer = self._drop_last()
+        self._build_if_known()
+        return layer
+
+    def _append(self, layer: Any) -> None:
+        if isinstance(layer, KerasTensor):
+            layer = layer.source
+        if isinstance(layer, type) and issubclass(layer, nn.Module):
+            raise TypeError(
+                f"Sequential takes layers; received the class {layer.__name__}: call it."
+            )
+        if isinstance(layer, nn.Module) and not isinstance(layer, Layer):
+            layer = TorchModuleWrapper(layer)
+        if not isinstance(layer, Layer):
+            raise TypeError(
+                f"Sequential takes layers, torch modules and Input(…); received {layer!r} of type "
+                f"{type(layer).__name__}."
+            )
+        if isinstance(layer, InputLayer):
+            if self._modules or self._input_layer is not None:
+                raise ValueError(
+                    f"Model {self.name!r} already begins with "
+                    f"{'an Input' if self._input_layer else 'a layer'}: Input goes first, once."
+                )
+            self.__dict__["_input_layer"] = layer
+            return
+        if any(other.name == layer.name for other in self.layers):
+            raise ValueError(
+                f"Model {self.name!r} already has a layer named {layer.name!r}; names are unique. "
+                "Give one of them another name=…."
+            )
+        if not self._modules and self._input_layer is None:
+            self.__dict__["_input_layer"] = _input_of(layer)
+        layer.train(self.training)
+        # Numbered as in nn.Sequential: names would make equal models' state_dicts differ.
+        self._modules[str(len(self._modules))] = layer
+        self._unbuild()
+
+    def _drop_last(self) -> Layer:
+        _, layer = self._modules.popitem()
+        self._unbuild()
+        return layer
+
+    def _unbuild(self) -> None:
+        self.built = False
+        self._output_shape = None
+        self._build_shape = None
+        self.__dict__["_anchor"] = None
+        if self._compiled is not None:
+            self._compiled.forget_model()
+
+    # ------------------------------------------------------------------------------- life-cycle
+
+    def _build_if_known(self) -> None:
+        if self._input_layer is not None and self._modules:
+            self.build(self._input_layer.batch_shape)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build every layer for an input shape.
+
+        Args:
+            input_shape: ``(batch, …)``, ``None`` where unknown; the ``Input``'s unless given.
+
+        Raises:
+            ValueError: when there are no layers, no shape, or a layer does not fit.
+        """
+        if not self._modules:
+            raise ValueError(f"Model {self.name!r} has no layers; call add(layer) first.")
+        if input_shape is None:
+            if self._input_layer is None:
+                raise ValueError(f"Model {self.name!r} needs an input_shape to be built.")
+            input_shape = self._input_layer.batch_shape
+        shape = tuple(input_shape)
+        if self._input_layer is None:
+            first = self.layers[0]
+            shape = (None, *shape[1:])
+            self.__dict__["_input_layer"] = InputLayer(batch_shape=shape, dtype=first.compute_dtype)
+        else:
+            _check_same(self.name, self._input_layer.batch_shape, shape)
+            shape = self._input_layer.batch_shape
+        for layer in self.layers:
+            if not layer.built:
+                layer._scope = self.path
+                layer.build(shape)
+            elif layer.input_spec is not None:
+                layer.input_spec.check(layer.name, shape)
+            layer._placed_shape = shape
+            shape = tuple(layer.compute_output_shape(shape))
+        self._output_shape = shape
+
+    def _complete_build(self, input_shape: Any) -> None:
+        super()._complete_build(self._input_layer.batch_shape)
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Run the layers one after another."""
+        expected = self._input_layer.batch_shape
+        if inputs.dim() != len(expected):
+            inputs = _with_rank(inputs, expected)
+        for layer in self._modules.values():
+            inputs = layer(inputs)
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the last layer's output shape for an input's."""
+        shape = tuple(input_shape)
+        if self.built and shape == self._input_layer.batch_shape:
+            return self._output_shape
+        for layer in self.layers:
+            shape = layer.compute_output_shape(shape)
+        return tuple(shape)
+
+    # ------------------------------------------------------------------------------- what it is
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic input, in a list.
+
+        Raises:
+            AttributeError: before the input's shape is known.
+        """
+        if self._input_layer is None:
+            raise AttributeError(f"Model {self.name!r} is not built: its inputs are not known.")
+        return [self._input_layer.output]
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic output, in a list.
+
+        Raises:
+            AttributeError: before the model is built.
+        """
+        return [KerasTensor(self.output_shape, self.compute_dtype, "output", source=self)]
+
+    # ---------------------------------------------------------------------------------- config
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what makes this model again: the layers' configs and the input's shape."""
+        config = super().get_config()
+        first = [self._input_layer] if self._input_layer is not None else []
+        config["layers"] = [registry.serialize(layer) for layer in [*first, *self.layers]]
+        if self._build_shape is not None:
+            config["build_input_shape"] = self._build_shape
+        return config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any] | list, custom_objects: dict[str, Any] | None = None
+    ) -> Sequential:
+        """Make a model from what :meth:`get_config` returned.
+
+        Args:
+            config: the configuration; Keras 1's and 2's bare list of layers too.
+            custom_objects: name -> class or function of the user's own.
+        """
+        if isinstance(config, list):
+            config = {"layers": config}
+        rest = {k: v for k, v in config.items() if k not in ("layers", "build_input_shape")}
+        layers = [
+            registry.deserialize("layer", layer, custom_objects) for layer in config["layers"]
+        ]
+        model = cls(layers, **rest)
+        if not model.built and config.get("build_input_shape"):
+            model.build(tuple(config["build_input_shape"]))
+        return model
+
+
+def _input_of(layer: Layer) -> InputLayer | None:
+    """Return the input that a first layer brings: by its arguments, or as a built model."""
+    if layer._first_shape is not None:
+        return InputLayer(batch_shape=layer._first_shape, dtype=layer._first_dtype)
+    inner = getattr(layer, "_input_layer", None)
+    if inner is not None:
+        return InputLayer(batch_shape=inner.batch_shape, dtype=inner.input_dtype)
+    return None
+
+
+def _check_same(name: str, expected: Sequence[int | None], received: Sequence[int | None]) -> None:
+    same = len(expected) == len(received) and all(
+        a is None or b is None or a == b for a, b in zip(expected, received, strict=True)
+    )
+    if not same:
+        raise ValueError(
+            f"Model {name!r} takes inputs of shape {tuple(expected)}; it cannot be built for "
+            f"{tuple(received)}."
+        )
+
+
+def _with_rank(inputs: torch.Tensor, expected: Sequence[int | None]) -> torch.Tensor:
+    """Add or drop a last axis of length 1, as Keras does for single features."""
+    if inputs.dim() == len(expected) - 1 and expected[-1] == 1:
+        return inputs.unsqueeze(-1)
+    if inputs.dim() == len(expected) + 1 and inputs.shape[-1] == 1:
+        return inputs.squeeze(-1)
+    return inputs

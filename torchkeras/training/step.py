@@ -1,0 +1,109 @@
+"""One step of training or evaluation, as one callable on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from torchkeras.training.data import Batch
+from torchkeras.training.objective import Objective
+
+if TYPE_CHECKING:
+    from torchkeras.variable import Variable
+
+
+class Penalties:
+    """The penalties of a model: of its regularized weights, and of activities in the last call.
+
+    Args:
+        model: asked once for what it regularizes.
+    """
+
+    def __init__(self, model: Any):
+        self._model = model
+        self._terms = [(v.regularizer, v) for v in model.regularized_variables()]
+        layers = (module for module in model.modules() if hasattr(module, "_activity_loss"))
+        self._activities = any(layer.activity_regularizer is not None for layer in layers)
+
+    def add_to(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return the loss with all penalties added."""
+        for regularizer, variable in self._terms:
+            loss = loss + regularizer(variable.value)
+        if self._activities:
+            for layer in self._model.active_layers():
+                loss = loss + layer._activity_loss
+        return loss
+
+
+class TrainStep:
+    """A training step: forward, loss, gradients, update; keeps the outputs for the metrics.
+
+    Args:
+        model: the callable that computes, in training mode.
+        penalties: what is added to the loss.
+        objective: loss and metrics.
+        optimizer: moves the variables.
+        variables: the weights to move.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[torch.Tensor], torch.Tensor],
+        penalties: Penalties,
+        objective: Objective,
+        optimizer: Any,
+        variables: list[Variable],
+    ):
+        self._model = model
+        self._add_penalties = penalties.add_to
+        self._objective = objective
+        self._optimizer = optimizer
+        self._variables = variables
+        self._parameters = [variable.parameter for variable in variables]
+        if variables:
+            optimizer.build(variables)
+
+    def holds(self) -> bool:
+        """Tell whether the variables still are the parameters that this step moves."""
+        pairs = zip(self._variables, self._parameters, strict=True)
+        return all(variable.parameter is parameter for variable, parameter in pairs)
+
+    def __call__(self, batch: Batch) -> None:
+        x, y, weight = batch
+        y_pred = self._model(x)
+        loss = self._add_penalties(self._objective(y, y_pred, weight))
+        if self._parameters:
+            gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+            self._optimizer.update(gradients)
+        self._objective.keep(loss.detach(), y, y_pred.detach(), weight)
+
+
+class TestStep:
+    """A step of evaluation: forward and loss, no gradients.
+
+    Args:
+        model: the callable that computes, in inference mode.
+        penalties: what is added to the loss.
+        objective: loss and metrics.
+    """
+
+    __test__ = False  # not a test, whatever its name says to pytest
+
+    def __init__(
+        self,
+        model: Callable[[torch.Tensor], torch.Tensor],
+        penalties: Penalties,
+        objective: Objective,
+    ):
+        self._model = model
+        self._add_penalties = penalties.add_to
+        self._objective = objective
+
+    def __call__(self, batch: Batch) -> None:
+        x, y, weight = batch
+        with torch.no_grad():
+            y_pred = self._model(x)
+            loss = self._add_penalties(self._objective(y, y_pred, weight))
+            self._objective.keep(loss, y, y_pred, weight)
