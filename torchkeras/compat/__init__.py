@@ -1,0 +1,17 @@
+"""Keras 1, 2 and tf.keras: where things were, what they were called, and running old scripts."""
+
+from typing import Any
+
+from torchkeras import registry
+from torchkeras.compat.arguments import RENAMED
+from torchkeras.compat.finder import install
+
+registry.rename_arguments(RENAMED)
+
+
+def load_ipython_extension(ipython: Any) -> None:
+    """Answer ``%load_ext torchkeras`` in a notebook: ``keras`` means torchkeras from here on."""
+    install()
+
+
+__all__ = ["install", "load_ipython_extension"]
