@@ -369,6 +369,13 @@ def test_targets_1d_2d_series_and_list_are_the_same():
         assert model.evaluate(X, y, verbose=0) == pytest.approx(expected)
 
 
+def test_single_features_may_come_without_their_axis():
+    model = linear(0.0)
+    history = model.fit(np.ones(6), np.full(6, 2.0), batch_size=6, verbose=0, epochs=30)
+    assert history.history["loss"][0] == 4 and history.history["loss"][-1] < 1e-3
+    assert model.predict(np.ones(3), verbose=0).shape == (3, 1)
+
+
 def test_predict_any_number_of_samples_and_batches():
     model = network()
     whole = model.predict(X, batch_size=50, verbose=0)

@@ -180,7 +180,7 @@ class Sequential(Model):
         """Run the layers one after another."""
         expected = self._input_layer.batch_shape
         if inputs.dim() != len(expected):
-            inputs = _with_rank(inputs, expected)
+            inputs = inputs.reshape(_shape_of_rank(inputs.shape, expected))
         for layer in self._modules.values():
             inputs = layer(inputs)
         return inputs
@@ -188,8 +188,11 @@ class Sequential(Model):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the last layer's output shape for an input's."""
         shape = tuple(input_shape)
-        if self.built and shape == self._input_layer.batch_shape:
-            return self._output_shape
+        if self.built:
+            expected = self._input_layer.batch_shape
+            shape = _shape_of_rank(shape, expected)
+            if shape == expected:
+                return self._output_shape
         for layer in self.layers:
             shape = layer.compute_output_shape(shape)
         return tuple(shape)
@@ -270,10 +273,10 @@ def _check_same(name: str, expected: Sequence[int | None], received: Sequence[in
         )
 
 
-def _with_rank(inputs: torch.Tensor, expected: Sequence[int | None]) -> torch.Tensor:
+def _shape_of_rank(shape: Sequence[Any], expected: Sequence[int | None]) -> tuple[Any, ...]:
     """Add or drop a last axis of length 1, as Keras does for single features."""
-    if inputs.dim() == len(expected) - 1 and expected[-1] == 1:
-        return inputs.unsqueeze(-1)
-    if inputs.dim() == len(expected) + 1 and inputs.shape[-1] == 1:
-        return inputs.squeeze(-1)
-    return inputs
+    if len(shape) == len(expected) - 1 and expected[-1] == 1:
+        return (*shape, 1)
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        return tuple(shape[:-1])
+    return tuple(shape)
