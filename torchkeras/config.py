@@ -98,8 +98,17 @@ def device() -> torch.device:
 
 
 def set_device(name: str | torch.device | None) -> None:
-    """Choose the device of new weights and data; ``None`` goes back to choosing by itself."""
-    _settings["device"] = None if name is None else as_device(name)
+    """Choose the device of new weights and data; ``None`` goes back to choosing by itself.
+
+    Raises:
+        ValueError: when torch knows no such device, or it is CUDA and there is none.
+    """
+    chosen = None if name is None else as_device(name)
+    if chosen is not None and chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"There is no CUDA device here, or this build of torch cannot use it; {name!r} was chosen."
+        )
+    _settings["device"] = chosen
 
 
 @contextlib.contextmanager

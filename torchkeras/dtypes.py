@@ -16,6 +16,7 @@ _NAMES = (
 ).split()
 _TORCH = {name: getattr(torch, name) for name in _NAMES}
 _NAME_OF = {dtype: name for name, dtype in _TORCH.items()}
+_WIDENED = {np.dtype("uint16"): "int32", np.dtype("uint32"): "int64", np.dtype("uint64"): "int64"}
 _ALIASES = {"float": "float32", "half": "float16", "double": "float64", "int": "int32"}
 
 
@@ -48,6 +49,20 @@ def name_of(dtype: Any) -> str:
 def to_torch(dtype: Any) -> torch.dtype:
     """Return torch's dtype of whatever :func:`name_of` understands; ``None`` is ``floatx``."""
     return _TORCH[name_of(dtype)]
+
+
+def torch_ready(array: np.ndarray) -> np.ndarray:
+    """Return an array that torch takes without complaint: of native, known dtype, writable, forwards.
+
+    Unsigned integers that torch hardly computes in become wider signed ones.
+    """
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
+    array = array.astype(_WIDENED.get(array.dtype, array.dtype), copy=False)
+    forwards = min(array.strides, default=0) >= 0
+    return array if array.flags.writeable and forwards else array.copy()
 
 
 @register("dtype_policy", module="keras")

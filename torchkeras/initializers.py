@@ -7,6 +7,7 @@ same numbers on every device, and the caller moves them.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import operator
 from collections.abc import Sequence
@@ -520,3 +521,25 @@ def get(identifier: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     if isinstance(identifier, (np.ndarray, np.generic, torch.Tensor, Variable)):
         return functools.partial(_given, identifier)
     return _get(identifier, custom_objects)
+
+
+def draw(initializer: Any, shape: Shape, dtype: str) -> torch.Tensor:
+    """Call an initializer, a user's own with the arguments that it takes.
+
+    Keras 1 called ``init(shape, name=…)`` and Keras 2 ``initializer(shape)``; since 2.3 it is
+    ``initializer(shape, dtype=…)``.
+
+    Args:
+        initializer: what :func:`get` returned.
+        shape: of the weight, in Keras' layout.
+        dtype: Keras' name of the weight's dtype.
+
+    Returns:
+        The values ``shape``, on the CPU or where the user's function put them.
+    """
+    if isinstance(initializer, Initializer):
+        return initializer(shape, dtype=dtype)
+    parameters = inspect.signature(initializer).parameters.values()
+    takes_dtype = any(p.name == "dtype" or p.kind is p.VAR_KEYWORD for p in parameters)
+    values = initializer(shape, dtype=dtype) if takes_dtype else initializer(shape)
+    return values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))

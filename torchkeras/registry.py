@@ -47,20 +47,23 @@ def reset_names() -> None:
     _uses.clear()
 
 
-def register(kind: str, *aliases: str, module: str | None = None) -> Callable[[T], T]:
+def register(
+    kind: str, *aliases: str, module: str | None = None, named: bool = True
+) -> Callable[[T], T]:
     """Put a built-in class or function into the table of a kind.
 
     Args:
         kind: such as ``'layer'``, ``'activation'``, ``'optimizer'``.
         aliases: further names; a class answers to its own name and to its snake case, a function to
             its own.
+        named: whether it answers to names; a base class does not.
         module: the module that Keras' configs name; ``'keras.<kinds>'`` unless given.
     """
 
     def add(thing: T) -> T:
-        names = [thing.__name__, *aliases]
+        names = [thing.__name__, *aliases] if named else []
         if inspect.isclass(thing):
-            names.append(snake_case(thing.__name__))
+            names += [snake_case(thing.__name__)] if named else []
             _read_constructor(thing)
         table = _tables.setdefault(kind, {})
         for name in names:
@@ -84,6 +87,11 @@ def is_builtin(thing: Any) -> bool:
         return thing in _modules
     except TypeError:
         return False
+
+
+def is_own(cls: type) -> bool:
+    """Tell whether a class is written in this package."""
+    return cls.__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 # --------------------------------------------------------------------------------- arguments
@@ -378,7 +386,7 @@ def deserialize(
     names = {**_custom, **(custom_objects or {})}
     cls = find(kind, name if name in names else config["class_name"], custom_objects)
     if not hasattr(cls, "from_config"):
-        return cls
+        return cls(**inner) if inspect.isclass(cls) else cls
     made = cls.from_config(dict(inner))
     build = config.get("build_config")
     if build and hasattr(made, "build_from_config"):

@@ -14,7 +14,7 @@ from torchkeras.activations import as_tensor
 from torchkeras.registry import Configurable, register
 
 
-@register("regularizer")
+@register("regularizer", named=False)
 class Regularizer(Configurable):
     """Base of penalties: a callable from a tensor to a scalar."""
 

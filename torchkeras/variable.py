@@ -84,7 +84,14 @@ class Variable:
     @property
     def value(self) -> torch.Tensor:
         """The weight in Keras' layout: a view of the parameter that gradients flow through."""
-        return self.row.transform.to_keras(self.parameter)
+        parameter, transform = self.parameter, self.row.transform
+        if transform is SAME:
+            return parameter
+        view = transform.to_keras(parameter)
+        if parameter.grad is not None:
+            # Custom loops written for Keras' torch backend read `variable.value.grad`.
+            view.grad = transform.to_keras(parameter.grad)
+        return view
 
     def from_torch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Turn a tensor of torch's layout, such as a gradient, into Keras'."""
@@ -96,7 +103,10 @@ class Variable:
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the weight as an array in Keras' layout."""
-        return self.value.detach().cpu().numpy().copy()
+        value = self.value.detach().cpu()
+        if value.dtype is torch.bfloat16:  # which numpy does not have
+            value = value.float()
+        return value.numpy().copy()
 
     # ---------------------------------------------------------------------------- what it is
 
@@ -133,8 +143,9 @@ class Variable:
 
     @property
     def trainable(self) -> bool:
-        """Whether the optimizer may move it."""
-        return self.row.trainable and getattr(self.owner, "trainable", True)
+        """Whether the optimizer may move it: not when its layer or its parameter is frozen."""
+        owner_trains = getattr(self.owner, "trainable", True)
+        return self.row.trainable and owner_trains and self.parameter.requires_grad
 
     @property
     def regularizer(self) -> Callable | None:

@@ -95,6 +95,18 @@ def test_dropout_noise_shape_shares_the_mask():
     assert 5 < (y[:, 0] == 0).sum() < 45
 
 
+@pytest.mark.parametrize("noise_shape", ["Invalid", 1.5, (-1, 2), (0,)])
+def test_dropout_noise_shape_must_be_a_shape(noise_shape):
+    with pytest.raises(ValueError, match="noise_shape must be a tuple"):
+        Dropout(0.5, noise_shape=noise_shape)
+
+
+def test_dense_whose_activation_was_taken_away():
+    layer = Dense(2, activation="relu", kernel_initializer="ones")
+    layer.activation = None
+    assert layer(-torch.ones(1, 3)).tolist() == [[-3, -3]]
+
+
 def test_dropout_of_everything_and_nothing():
     x = torch.ones(3, 3)
     assert Dropout(1.0)(x, training=True).sum() == 0
@@ -197,6 +209,10 @@ def test_input_declares_a_shape():
         Input()
     with pytest.raises(ValueError, match="positive integers"):
         Input((0,))
+    with pytest.raises(ValueError, match="batch_size=4"):
+        Input(batch_shape=(2, 3), batch_size=4)
+    layer = InputLayer((2,))
+    assert layer.output is layer.output
     with pytest.raises(ValueError, match="sparse"):
         Input((2,), sparse=True)
     with pytest.raises(ValueError, match="Functional models are not supported yet"):

@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 from torchkeras import config, eras, registry
-from torchkeras.layers import Activation, BatchNormalization, Dense, Dropout, InputSpec, Layer
+from torchkeras.layers import (
+    Activation,
+    BatchNormalization,
+    Dense,
+    Dropout,
+    Input,
+    InputSpec,
+    Layer,
+)
 from torchkeras.models import Sequential
 from torchkeras.registry import reset_names
 from torchkeras.variable import Variable
@@ -71,6 +79,44 @@ def test_build_runs_once_and_completes_without_super():
     before = layer._parameters["w"]
     layer(np.ones((1, 4)))
     assert layer._parameters["w"] is before
+
+
+def test_one_variable_for_each_weight():
+    model = Sequential([Dense(2, input_dim=3)])
+    layer = model.layers[0]
+    assert layer.kernel is layer.kernel and layer.kernel in model.weights
+    assert model.weights == layer.weights
+    twin = copy.deepcopy(model)
+    assert twin.layers[0].kernel is not layer.kernel
+    assert twin.layers[0].kernel.owner is twin.layers[0]
+    custom = Scale()
+    custom.build((None, 4))
+    assert custom.w is custom.w and custom.w in custom.weights
+
+
+def test_layers_that_need_no_build_run_that_of_a_subclass():
+    class Noisy(Dropout):
+        def build(self, input_shape):
+            self.w = self.add_weight(shape=(1,), initializer="ones")
+
+        def call(self, inputs):
+            return super().call(inputs) * self.w
+
+    assert not Noisy(0.1).built and Dropout(0.1).built
+    assert Noisy(0.1)(torch.ones(1, 2)).tolist() == [[1, 1]]
+
+
+def test_users_initializers_are_called_with_what_they_take():
+    def keras_1(shape, name=None):
+        return np.full(shape, 2.0)
+
+    def keras_3(shape, dtype=None):
+        return torch.full(shape, 3.0)
+
+    for initializer, value in ((keras_1, 2), (keras_3, 3)):
+        layer = Dense(2, kernel_initializer=initializer)
+        layer.build((None, 3))
+        assert (layer.kernel.numpy() == value).all()
 
 
 def test_late_bound_variable_follows_the_parameter():
@@ -157,6 +203,116 @@ def test_raw_torch_modules_in_a_layer_are_weights_frozen_ones_stay_frozen():
     layer.trainable = False
     layer.trainable = True
     assert layer.free.weight.requires_grad and not layer.frozen.weight.requires_grad
+
+
+def test_layers_in_lists_and_dicts_are_tracked_as_they_change():
+    class Blocks(Layer):
+        def __init__(self):
+            super().__init__()
+            self.blocks = []
+            for _ in range(2):
+                self.blocks.append(Dense(3))
+            self.heads = {"a": Dense(1)}
+            self.pair = (Dense(3), [Dense(3)])
+
+        def call(self, inputs):
+            for block in self.blocks:
+                inputs = block(inputs)
+            return self.heads["a"](self.pair[1][0](self.pair[0](inputs)))
+
+    layer = Blocks()
+    x = torch.ones(2, 3)
+    layer(x)
+    assert isinstance(layer.blocks, list) and len(layer.weights) == 10
+    assert len(list(layer.parameters())) == 10
+    layer.blocks.append(Dense(3))
+    layer.heads["b"] = Dense(1)
+    layer.heads.pop("b")
+    layer(x)
+    assert len(layer.weights) == 12
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(Sequential([layer.blocks[0]])))):
+        assert torch.equal(twin(x), (layer if isinstance(twin, Blocks) else layer.blocks[0])(x))
+    twin = copy.deepcopy(layer)
+    twin.blocks.append(Dense(3))
+    twin(x)
+    assert len(twin.weights) == 14 and len(layer.weights) == 12
+    assert torch.allclose(torch.export.export(layer, (x,)).module()(x), layer(x))
+    layer.blocks = None
+    assert len(layer.weights) == 6
+
+
+def test_a_parameter_of_the_layers_own_is_a_weight():
+    class Shift(Layer):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(3))
+            self.register_buffer("seen", torch.zeros(1))
+
+        def call(self, inputs):
+            return inputs + self.shift
+
+    layer = Shift()
+    layer(torch.ones(1, 3))
+    assert [v.name for v in layer.trainable_weights] == ["shift"]
+    assert [v.name for v in layer.non_trainable_weights] == ["seen"]
+
+
+def test_without_super_init_it_works_all_the_same():
+    class Forgetful(Layer):
+        def __init__(self, units):
+            self.inner = Dense(units)
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    layer = Forgetful(2)
+    assert layer(torch.ones(1, 3)).shape == (1, 2)
+    assert layer.name.startswith("forgetful")
+
+
+def test_forward_instead_of_call_is_refused():
+    with pytest.raises(TypeError, match=r"Wrong defines forward\(\).*write call"):
+
+        class Wrong(Layer):
+            def forward(self, x):
+                return x
+
+
+def test_paths_of_weights_inside_users_layers():
+    class Block(Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = Dense(2, name="inner")
+
+        def build(self, input_shape):
+            self.extra = self.add_weight(shape=(1,))
+
+        def call(self, inputs):
+            return self.inner(inputs)
+
+    model = Sequential([Input((3,)), Block(name="block")], name="m")
+    assert [v.path for v in model.weights] == [
+        "m/block/variable",
+        "m/block/inner/kernel",
+        "m/block/inner/bias",
+    ]
+
+
+def test_add_weight_in_the_order_of_keras_2():
+    layer = Layer()
+    weight = layer.add_weight("w", (2,), "float32", "ones", trainable=False)
+    assert weight.name == "w" and weight.numpy().tolist() == [1, 1] and not weight.row.trainable
+
+
+def test_config_of_a_constructor_without_kwargs_round_trips():
+    class Plain(Layer):
+        def __init__(self, k, name=None):
+            super().__init__(name=name)
+            self.k = k
+
+    config = Plain(3, name="p").get_config()
+    assert config == {"name": "p", "k": 3}
+    assert Plain.from_config(config).k == 3
 
 
 def test_trainable_reaches_parameters_and_counts():

@@ -1,6 +1,7 @@
 """Sequential: adding, taking away, building, counting, config."""
 
 import numpy as np
+import pandas
 import pytest
 import torch
 from torch import nn
@@ -76,13 +77,24 @@ def test_get_layer_by_name_and_index():
         model.get_layer()
 
 
+def test_one_layer_twice_shares_its_weights():
+    layer = Dense(3)
+    model = Sequential([Input((3,)), layer, layer])
+    assert len(model.layers) == 2 and len(model.weights) == 2 and model.count_params() == 12
+    x = np.random.rand(2, 3)
+    assert torch.allclose(model(x), layer(layer(x)))
+    again = Sequential([Sequential([layer]), Sequential([layer])])
+    again.build((None, 3))
+    assert len(again.weights) == 2 and len(again.get_weights()) == 2
+
+
 def test_what_cannot_be_added():
     model = Sequential([Dense(4, input_dim=3, name="a")])
     with pytest.raises(ValueError, match="already has a layer named 'a'"):
         model.add(Dense(2, name="a"))
-    with pytest.raises(TypeError, match="takes layers"):
+    with pytest.raises(ValueError, match="takes layers"):
         model.add("dense")
-    with pytest.raises(TypeError, match="class Dense"):
+    with pytest.raises(ValueError, match="class Dense"):
         model.add(Dense)
     with pytest.raises(ValueError, match="Input goes first"):
         model.add(Input((3,)))
@@ -156,6 +168,30 @@ def test_from_config_with_a_users_layer():
     model = Sequential([Input((2,)), Twice()])
     again = Sequential.from_config(model.get_config(), custom_objects={"Twice": Twice})
     assert again(np.ones((1, 2))).tolist() == [[2, 2]]
+
+
+def test_from_config_with_a_users_function_and_initializer():
+    def double(x):
+        return 2 * x
+
+    model = Sequential([Dense(1, activation=double, input_dim=2, kernel_initializer="ones")])
+    again = Sequential.from_config(model.get_config(), custom_objects={"double": double})
+    assert again(np.ones((1, 2))).item() == 4
+    with pytest.raises(ValueError, match="needs the key 'layers'"):
+        Sequential.from_config({"lay": 1})
+
+
+def test_inputs_of_every_kind_may_be_given_to_a_call():
+    model = Sequential([Dense(1, input_dim=2, kernel_initializer="ones")])
+    for x in ([[1, 2]], np.array([[1, 2]]), [np.array([[1.0, 2]])], pandas.DataFrame([[1, 2]])):
+        assert model(x).tolist() == [[3]]
+    with pytest.raises(ValueError, match="one input; received a list of 2 arrays"):
+        model([np.ones((1, 2)), np.ones((1, 2))])
+    for x in (None, "text"):
+        with pytest.raises((TypeError, ValueError), match="takes one array|cannot take"):
+            model(x)
+    with pytest.raises(ValueError, match="must be a tuple"):
+        Sequential([Dense(1)]).build(5)
 
 
 def test_two_equal_models_have_equal_state_dict_keys():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras.layers import BatchNormalization, Dense, Dropout
+from torchkeras.layers import BatchNormalization, Dense, Dropout, Flatten, Input, Reshape
 from torchkeras.models import Sequential
 
 
@@ -133,9 +133,98 @@ def test_functional_call_and_vmap():
     assert torch.func.functional_call(model, weights, (X,)).abs().sum() == 0
 
 
-def test_an_unbuilt_model_gives_torch_no_parameters_but_says_why_here():
+def test_an_unbuilt_model_says_why_it_has_no_parameters():
     model = Sequential([Dense(3)])
-    with pytest.raises(ValueError, match="empty parameter list"):
+    with pytest.raises(ValueError, match="not built, so it has no parameters"):
         torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ValueError, match="not built"):
+        model.set_weights([np.zeros((2, 3)), np.zeros(3)])
+    assert model.to("cpu") is model and model.train().training
+    with pytest.raises(ValueError, match="not built"):
         model.count_params()
+
+
+@pytest.mark.parametrize("convert", [lambda m: m.double(), lambda m: m.to(torch.bfloat16)])
+def test_a_converted_model_computes_and_trains_in_its_dtype(convert):
+    model = convert(compiled())
+    dtype = model.layers[0].linear.weight.dtype
+    assert model(X).dtype is dtype and model(X.double()).dtype is dtype
+    before = model.get_weights()
+    model.fit(np.random.rand(8, 4), np.random.rand(8, 1), verbose=0)
+    assert not np.array_equal(before[0], model.get_weights()[0])
+    assert model.layers[0].linear.weight.dtype is dtype
+    assert model.layers[0].get_config()["dtype"]["config"]["name"] == str(dtype)[6:]
+
+
+def test_a_torch_module_keeps_its_own_dtype():
+    assert Sequential([nn.Linear(4, 2).double()])(X).dtype is torch.float64
+
+
+def test_embedding_takes_integers_and_a_tuple_is_refused_by_name():
+    model = Sequential([Input((3,), dtype="int32"), nn.Embedding(10, 4)])
+    assert model.output_shape == (None, 3, 4)
+    assert model(np.zeros((2, 3), dtype="int64")).shape == (2, 3, 4)
+    model.add(nn.Flatten())
+    model.add(nn.Linear(12, 1))
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((4, 3), dtype=int), np.ones(4), verbose=0)
+    with pytest.raises(TypeError, match="returned tuple where one tensor"):
+        Sequential([Input((5, 4)), nn.LSTM(4, 8, batch_first=True)])
+
+
+def test_attributes_of_a_model_are_modules_but_not_layers_of_it():
+    model = Sequential([Dense(2, input_dim=4)])
+    model.extra = nn.Linear(1, 7)
+    model.teacher = Sequential([Dense(3, input_dim=9)])
+    assert model(X).shape == (5, 2) and len(model.layers) == 1 and len(model.weights) == 2
+    model.add(Dense(1))
+    assert model.pop() is not model.extra and model(X).shape == (5, 2)
+    assert len(list(model.parameters())) == 6
+    assert copy.deepcopy(model)(X).shape == (5, 2)
+
+
+def test_a_subclass_may_keep_its_layers_as_attributes():
+    class Mine(Sequential):
+        def __init__(self):
+            super().__init__()
+            self.hidden = Dense(3)
+            self.add(Input((4,)))
+            self.add(self.hidden)
+
+    model = Mine()
+    assert len(model.weights) == 2 and model(X).shape == (5, 3)
+
+
+def test_export_with_a_dynamic_batch():
+    model = compiled()
+    batch = torch.export.Dim("batch", min=2, max=64)
+    exported = torch.export.export(model, (X,), dynamic_shapes=({0: batch},))
+    x = torch.randn(9, 4)
+    assert torch.allclose(exported.module()(x), model(x), atol=1e-6)
+
+
+def test_reshape_and_flatten_compile_to_one_graph():
+    model = Sequential([Input((4,)), Reshape((2, -1)), Flatten(), Dense(1)])
+    fast = torch.compile(model, fullgraph=True, backend="aot_eager")
+    assert torch.allclose(fast(X), model(X))
+
+
+def test_parameters_frozen_the_torch_way_do_not_count_as_trainable():
+    model = compiled()
+    model.layers[0].requires_grad_(False)
+    assert [v.name for v in model.trainable_weights] == ["gamma", "beta", "kernel", "bias"]
+    assert [v.name for v in model.weights][:2] == ["kernel", "bias"]
+
+
+def test_a_custom_loop_written_for_keras_on_torch():
+    model = Sequential([Dense(2, input_dim=4), Dense(1)])
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    loss = (model(X, training=True) ** 2).mean()
+    model.zero_grad()
+    loss.backward()
+    gradients = [v.value.grad for v in model.trainable_weights]
+    assert [tuple(g.shape) for g in gradients] == [v.shape for v in model.trainable_weights]
+    model.optimizer.apply(gradients, model.trainable_weights)
+    for old, new, gradient in zip(before, model.get_weights(), gradients, strict=True):
+        np.testing.assert_allclose(new, old - 0.01 * gradient.numpy(), rtol=1e-5, atol=1e-7)

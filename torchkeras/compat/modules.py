@@ -70,7 +70,8 @@ _ROWS: dict[str, str] = {
         mixed_precision mixed_precision.dtype_policy mixed_precision.experimental
         mixed_precision.loss_scale mixed_precision.loss_scale_optimizer mixed_precision.policy""",
     "export": "export export.export_lib export.onnx export.saved_model export.tfsm_layer",
-    "initializers": """initializations initializers initializers.constant_initializers
+    "compat.initializations initializers": "initializations",
+    "initializers": """initializers initializers.constant_initializers
         initializers.initializer initializers.initializers initializers.initializers_v1
         initializers.initializers_v2 initializers.random_initializers""",
     "layers": """layers layers.activation layers.activations layers.advanced_activations

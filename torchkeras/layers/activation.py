@@ -26,7 +26,7 @@ class Activation(Layer):
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
         self.activation = activations.get(activation)
-        self.built = True
+        self._needs_no_build()
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Apply the activation."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +42,8 @@ def between(owner: str, name: str, value: Any, low: float, high: float) -> float
     Raises:
         ValueError: when it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high:
         raise ValueError(
             f"{owner}: {name} must be a number from {low} to {high}; received {value!r}."
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import itertools
 import types
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchkeras import config, dtypes, eras, registry, regularizers
+from torchkeras import config, dtypes, eras, initializers, registry, regularizers
 from torchkeras.graph import KerasTensor
 from torchkeras.layers import probe
 from torchkeras.layers.spec import InputSpec
+from torchkeras.layers.tracking import modules_in, track
 from torchkeras.layers.weighted import Weighted, resolve
 from torchkeras.variable import Variable
 
@@ -97,6 +99,15 @@ class Layer(Weighted):
             _frozen_paths=set(),
             _activity_loss=None,
             _scope="",
+            _tracked=set(),
+            _variables={},
+            # What __init__ sets, for the class that forgets to call it.
+            activity_regularizer=None,
+            dtype_policy=dtypes.policy(None),
+            autocast=True,
+            _first_shape=None,
+            _first_dtype=None,
+            _initial_weights=None,
         )
         return layer
 
@@ -104,6 +115,10 @@ class Layer(Weighted):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
             cls.build = _completed(cls.build)
+        if "forward" in cls.__dict__ and not registry.is_own(cls):
+            raise TypeError(
+                f"{cls.__name__} defines forward(), which Layer needs itself: write call(inputs)."
+            )
         if "call" in cls.__dict__:
             cls._call_arguments = frozenset(inspect.signature(cls.call).parameters)
 
@@ -143,6 +158,10 @@ class Layer(Weighted):
             input_shape: ``(batch, …)`` with ``None`` where unknown.
         """
 
+    def _needs_no_build(self) -> None:
+        """Count as built at once, unless a subclass writes a ``build`` of its own."""
+        self.built = type(self).build is Layer.build
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Compute the output; subclasses override it."""
         raise TypeError(f"{type(self).__name__} defines no call(inputs): write one.")
@@ -160,7 +179,7 @@ class Layer(Weighted):
         def run(inputs: torch.Tensor) -> torch.Tensor:
             return self(inputs, training=False)
 
-        return probe.output_shape(run, shape, dtype, self._device())
+        return probe.output_shape(self.name, run, shape, dtype, self._device())
 
     def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Prepare the inputs, build at the first call, and ``call``.
@@ -200,6 +219,7 @@ class Layer(Weighted):
     def _prepare(self, inputs: Any) -> Any:
         """Make the input a tensor of the layer's dtype; integers stay unless it needs floats."""
         if not isinstance(inputs, torch.Tensor):
+            inputs = inputs.to_numpy() if hasattr(inputs, "to_numpy") else inputs
             if isinstance(inputs, KerasTensor):
                 raise ValueError(
                     f"Layer {self.name!r} was called on a symbolic input. Functional models are "
@@ -221,9 +241,7 @@ class Layer(Weighted):
 
     def _device(self) -> torch.device:
         """Where the weights live, or where new ones would go."""
-        for tensor in self.parameters():
-            return tensor.device
-        for tensor in self.buffers():
+        for tensor in itertools.chain(nn.Module.parameters(self), self.buffers()):
             return tensor.device
         return config.device()
 
@@ -232,8 +250,9 @@ class Layer(Weighted):
         for row in self.weight_map:
             initializer = getattr(self, f"{row.name}_initializer", None)
             if initializer is not None and resolve(self, row.path) is not None:
-                variable = Variable(self, row)
-                variable.assign(initializer(variable.shape, dtype=variable.dtype))
+                variable = self._variable(row)
+                variable.assign(initializers.draw(initializer, variable.shape, variable.dtype))
+        self._name_sublayers()
         self.__dict__["built"] = True
         self.__dict__["_build_shape"] = input_shape
         self.train(self.training)
@@ -241,6 +260,13 @@ class Layer(Weighted):
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
             self.__dict__["_initial_weights"] = None
+
+    def _name_sublayers(self) -> None:
+        """Let the layers inside know whose they are, for the paths of their weights."""
+        for layer in self._sublayers():
+            if not layer._scope:
+                layer.__dict__["_scope"] = self.path
+                layer._name_sublayers()
 
     # ----------------------------------------------------------------------------- attributes
 
@@ -255,21 +281,49 @@ class Layer(Weighted):
                 self._move_added(value, name)
             return
         super().__setattr__(name, value)
+        if isinstance(value, (list, tuple, dict)) or name in self._tracked:
+            self._track(name, value)
         if isinstance(value, nn.Module):
             value.train(self.training)
             if not isinstance(value, Layer):
                 frozen = (p for p, t in value.named_parameters() if not t.requires_grad)
                 self._frozen_paths.update(f"{name}.{path}" for path in frozen)
 
+    def _track(self, name: str, value: Any) -> None:
+        """Own the layers in a list or dictionary that became an attribute, or no longer own them."""
+        plain = type(value) in (list, dict) and not name.startswith("_")
+        if plain or any(True for _ in modules_in(value)):
+            self._tracked.add(name)
+            track(self, name, value)
+        elif name in self._tracked:
+            self._tracked.discard(name)
+            self._modules.pop(f"{name}_", None)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for name in self._tracked:
+            track(self, name, self.__dict__[name])
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> Layer:
+        """Follow torch: after ``.double()`` or ``.to(dtype)`` compute in that dtype."""
+        super()._apply(fn, recurse)
+        dtype = fn(torch.empty(0, dtype=self.dtype_policy.torch_dtype)).dtype
+        if dtype is not self.dtype_policy.torch_dtype and dtype.is_floating_point:
+            self.dtype_policy = dtypes.policy(dtype)
+        return self
+
     def __getattr__(self, name: str) -> Any:
+        if name == "name":  # of a class that forgets to call super().__init__()
+            self.__dict__["name"] = registry.auto_name(_prefix(type(self)))
+            return self.name
         rows = self.__dict__.get("_added_rows", ())
         for row in rows:
             if row.path == name:
-                return Variable(self, row)
+                return self._variable(row)
         for row in type(self).weight_map:
             if row.name == name:
                 held = resolve(self, row.path)
-                return None if held is None else Variable(self, row)
+                return None if held is None else self._variable(row)
         return super().__getattr__(name)
 
     # ------------------------------------------------------------------------------ what it is
@@ -336,7 +390,16 @@ class Layer(Weighted):
         }
         if self.activity_regularizer is not None:
             base["activity_regularizer"] = registry.serialize(self.activity_regularizer)
-        return {**base, **super().get_config()}
+        return {**self._accepted(base), **super().get_config()}
+
+    def _accepted(self, base: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what a user's constructor without ``**kwargs`` does not take."""
+        if registry.is_builtin(type(self)):
+            return base
+        parameters = inspect.signature(type(self).__init__).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return base
+        return {name: value for name, value in base.items() if name in parameters}
 
     def get_build_config(self) -> dict[str, Any] | None:
         """Return the input shape that ``build`` was called for; ``None`` when it was not."""
@@ -383,7 +446,7 @@ def _as_tensor(name: str, inputs: Any, device: torch.device) -> torch.Tensor:
         array = np.asarray(inputs)
         if array.dtype == np.float64 and not isinstance(inputs, (np.ndarray, np.generic)):
             array = array.astype(config.floatx())
-        return torch.as_tensor(array, device=device)
+        return torch.as_tensor(dtypes.torch_ready(array), device=device)
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"Layer {name!r} cannot take {type(inputs).__name__} as input: {error}"

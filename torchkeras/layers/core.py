@@ -10,7 +10,7 @@ from torch import nn
 
 from torchkeras import activations, constraints, dtypes, initializers, regularizers
 from torchkeras.graph import KerasTensor
-from torchkeras.layers import arguments, probe
+from torchkeras.layers import arguments
 from torchkeras.layers.base import Layer, empty_module
 from torchkeras.layers.spec import InputSpec
 from torchkeras.registry import register
@@ -31,6 +31,9 @@ class InputLayer(Layer):
         optional: whether ``None`` may be fed; must be false.
         ragged: must be false.
         name: the layer's name.
+
+    Attributes:
+        output: the symbolic tensor that enters the model.
 
     Raises:
         ValueError: when no shape is given, or two.
@@ -57,6 +60,11 @@ class InputLayer(Layer):
         super().__init__(name=name, dtype=None, **kwargs)
         if batch_shape is None and shape is None:
             batch_shape = self._first_shape
+        if batch_shape is not None and batch_size is not None:
+            raise ValueError(
+                f"Input: batch_shape={tuple(batch_shape)} has the batch size in it; leave "
+                f"batch_size={batch_size!r} out."
+            )
         if (batch_shape is None) == (shape is None):
             raise ValueError(
                 "Input: give the shape of one sample (shape=…) or the batch's (batch_shape=…); "
@@ -67,6 +75,7 @@ class InputLayer(Layer):
             batch_shape = (batch_size, *shape)
         self.batch_shape = arguments.shape("Input", "shape", batch_shape)
         self.input_dtype = dtypes.name_of(dtype)
+        self.output = KerasTensor(self.batch_shape, self.input_dtype, self.name, source=self)
         self.sparse = self.ragged = self.optional = False
         self.built = True
 
@@ -77,11 +86,6 @@ class InputLayer(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape."""
         return input_shape
-
-    @property
-    def output(self) -> KerasTensor:
-        """The symbolic tensor that enters the model."""
-        return KerasTensor(self.batch_shape, self.input_dtype, self.name, source=self)
 
     @property
     def dtype(self) -> str:
@@ -217,7 +221,9 @@ class Dense(Layer):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Compute ``activation(inputs @ kernel + bias)``."""
-        return self.activation(self.linear(inputs))
+        outputs = self.linear(inputs)
+        # None where somebody took the activation away after construction.
+        return outputs if self.activation is None else self.activation(outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape with ``units`` last."""
@@ -246,12 +252,14 @@ class TorchModuleWrapper(Layer):
         output_shape: Sequence[int | None] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(name=name, **kwargs)
         if not isinstance(module, nn.Module):
             raise TypeError(f"TorchModuleWrapper takes a torch.nn.Module; received {module!r}.")
+        floats = (p.dtype for p in module.parameters() if p.dtype.is_floating_point)
+        kwargs.setdefault("dtype", next(floats, None))
+        super().__init__(name=name, **kwargs)
         self.module = module
         self._given_output_shape = None if output_shape is None else tuple(output_shape)
-        self.built = True
+        self._needs_no_build()
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Call the module."""
@@ -261,10 +269,7 @@ class TorchModuleWrapper(Layer):
         """Return the shape given, or the one found by running the module on small tensors."""
         if self._given_output_shape is not None:
             return self._given_output_shape
-        dtype = next((p.dtype for p in self.parameters()), self.dtype_policy.torch_dtype)
-        return probe.output_shape(
-            lambda inputs: self(inputs, training=False), tuple(input_shape), dtype, self._device()
-        )
+        return super().compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         """Refuse: a torch module cannot be written as a config."""

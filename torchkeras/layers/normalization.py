@@ -86,7 +86,11 @@ class BatchNormalization(Layer):
             renorm_clipping=renorm_clipping,
         )
         super().__init__(**kwargs)
-        self.axis = int(axis)
+        if isinstance(axis, (list, tuple)) and len(axis) == 1:  # as tf.keras wrote its configs
+            axis = axis[0]
+        if not isinstance(axis, int):
+            raise ValueError(f"BatchNormalization: axis must be an integer; received {axis!r}.")
+        self.axis = axis
         self.momentum = arguments.between("BatchNormalization", "momentum", momentum, 0, 1)
         self.epsilon = epsilon
         self.center = bool(center)

@@ -41,11 +41,13 @@ class Dropout(Layer):
     ):
         super().__init__(**kwargs)
         self.rate = arguments.between("Dropout", "rate", rate, 0, 1)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        if noise_shape is not None:
+            noise_shape = arguments.shape("Dropout", "noise_shape", noise_shape)
+        self.noise_shape = noise_shape
         self.seed = seed
         self.dropout = nn.Dropout(float(rate))
         self._generator: torch.Generator | None = None
-        self.built = True
+        self._needs_no_build()
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Drop in training."""

@@ -74,7 +74,7 @@ class Reshape(Layer):
                 f"Reshape: target_shape takes sizes and at most one -1; received {target_shape!r}."
             )
         self.target_shape = shape
-        self.built = True
+        self._needs_no_build()
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Reshape all axes but the first."""
@@ -89,7 +89,7 @@ class Reshape(Layer):
         if None in sizes:
             return tuple(None if size == -1 else size for size in self.target_shape)
         total = math.prod(sizes)
-        known = math.prod(size for size in self.target_shape if size != -1)
+        known = math.prod([size for size in self.target_shape if size != -1])
         if (total != known) if -1 not in self.target_shape else (known == 0 or total % known):
             raise ValueError(
                 f"Layer {self.name!r} cannot reshape a sample of shape {tuple(sizes)} ({total} "

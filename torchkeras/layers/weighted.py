@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,20 @@ from torchkeras.variable import SAME, Variable, Weight
 
 # BatchNorm's counter of batches is torch's own; Keras has no such weight.
 _HIDDEN = "num_batches_tracked"
+
+
+def _name_may_come_first(add_weight: Callable) -> Callable:
+    """Let ``add_weight`` be called as in Keras 2: ``(name, shape, dtype, initializer, …)``."""
+    order = ("shape", "dtype", "initializer", "regularizer", "trainable", "constraint")
+
+    @functools.wraps(add_weight)
+    def call(self: Any, *args: Any, **kwargs: Any) -> Variable:
+        if args and isinstance(args[0], str):
+            kwargs.update(zip(order, args[1:]), name=args[0])
+            args = ()
+        return add_weight(self, *args, **kwargs)
+
+    return call
 
 
 class Weighted(Configurable, nn.Module):
@@ -40,7 +55,9 @@ class Weighted(Configurable, nn.Module):
         return rows
 
     def _raw_tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Parameters and buffers of torch modules in this layer that are not layers themselves."""
+        """Parameters and buffers of this layer, and of torch modules in it that are no layers."""
+        for table in (self._parameters, self._buffers):
+            yield from ((name, tensor) for name, tensor in table.items() if tensor is not None)
         pending = [(name, child) for name, child in self._modules.items() if child is not None]
         while pending:
             path, module = pending.pop(0)
@@ -55,18 +72,30 @@ class Weighted(Configurable, nn.Module):
 
     def _sublayers(self) -> list[Weighted]:
         """The layers directly inside this one, also inside raw torch containers."""
-        found: list[Weighted] = []
+        found: dict[Weighted, None] = {}  # a layer used twice is one
         pending = list(self._modules.values())
         while pending:
             module = pending.pop(0)
             if isinstance(module, Weighted):
-                found.append(module)
+                found[module] = None
             elif module is not None:
                 pending = list(module._modules.values()) + pending
-        return found
+        return list(found)
 
     def _own_variables(self, trainable: bool) -> list[Variable]:
-        return [Variable(self, row) for row in self._own_rows() if row.trainable is trainable]
+        return [self._variable(row) for row in self._own_rows() if row.trainable is trainable]
+
+    def _variable(self, row: Weight) -> Variable:
+        """Return the one Variable of a weight of this layer, so that ``is`` and ``in`` work."""
+        variable = self._variables.get(row.path)
+        if variable is None:
+            variable = self._variables[row.path] = Variable(self, row)
+        variable.row = row
+        return variable
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Variables are made again when somebody asks for them.
+        return {**self.__dict__, "_variables": {}}
 
     # ------------------------------------------------------------------------------- variables
 
@@ -74,23 +103,21 @@ class Weighted(Configurable, nn.Module):
     def weights(self) -> list[Variable]:
         """All weights in Keras' order: own trainable, own non-trainable, then each sublayer's."""
         own = self._own_variables(True) + self._own_variables(False)
-        return own + [v for layer in self._sublayers() for v in layer.weights]
+        return _distinct(own + [v for layer in self._sublayers() for v in layer.weights])
 
     @property
     def trainable_weights(self) -> list[Variable]:
         """The weights that training moves; none when the layer is not trainable."""
         if not self.trainable:
             return []
-        own = self._own_variables(True)
-        return own + [v for layer in self._sublayers() for v in layer.trainable_weights]
+        own = [v for v in self._own_variables(True) if v.parameter.requires_grad]
+        return _distinct(own + [v for layer in self._sublayers() for v in layer.trainable_weights])
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that training does not move; all of them when the layer is not trainable."""
-        if not self.trainable:
-            return self.weights
-        own = self._own_variables(False)
-        return own + [v for layer in self._sublayers() for v in layer.non_trainable_weights]
+        moved = {id(variable.parameter) for variable in self.trainable_weights}
+        return [variable for variable in self.weights if id(variable.parameter) not in moved]
 
     variables = weights
     trainable_variables = trainable_weights
@@ -107,6 +134,11 @@ class Weighted(Configurable, nn.Module):
             ValueError: when the number of arrays or a shape differs; nothing is written then.
         """
         variables, weights = self.weights, list(weights)
+        if not self.built and weights and not variables:
+            raise ValueError(
+                f"set_weights: {self.name!r} is not built, so its weights do not exist yet. Build it "
+                "by calling it or by build(input_shape)."
+            )
         if len(weights) != len(variables):
             raise ValueError(
                 f"{self.name!r} has {len(variables)} weights, but set_weights received "
@@ -161,12 +193,13 @@ class Weighted(Configurable, nn.Module):
     def _require_gradients(self) -> None:
         """Let torch know which of the own parameters training moves."""
         for row in self._own_rows():
-            tensor = Variable(self, row).parameter
+            tensor = self._variable(row).parameter
             if isinstance(tensor, nn.Parameter):
                 tensor.requires_grad_(row.trainable and self._trainable)
 
     # ------------------------------------------------------------------------------ add_weight
 
+    @_name_may_come_first
     def add_weight(
         self,
         shape: Sequence[int] | int | None = None,
@@ -181,6 +214,8 @@ class Weighted(Configurable, nn.Module):
         name: str | None = None,
     ) -> Variable:
         """Make a weight of this layer.
+
+        Keras 2's order of arguments holds where the first is the name.
 
         Args:
             shape: its shape; ``()`` unless given.
@@ -206,10 +241,6 @@ class Weighted(Configurable, nn.Module):
                 f"add_weight({name!r}): autocast=False, aggregation and overwrite_with_gradient "
                 "are not supported."
             )
-        if isinstance(shape, str):
-            raise ValueError(
-                f"add_weight: shape must be numbers; received {shape!r}. Write name=…."
-            )
         shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
         if any(not isinstance(size, (int, np.integer)) or size < 0 for size in shape):
             raise ValueError(
@@ -218,9 +249,9 @@ class Weighted(Configurable, nn.Module):
         torch_dtype = dtypes.to_torch(dtype) if dtype else self.dtype_policy.torch_dtype
         if initializer is None:
             initializer = "glorot_uniform" if torch_dtype.is_floating_point else "zeros"
-        value = initializers.get(initializer)(shape, dtype=dtypes.name_of(torch_dtype))
+        value = initializers.draw(initializers.get(initializer), shape, dtypes.name_of(torch_dtype))
         value = torch.as_tensor(value).to(config.device(), torch_dtype)
-        name = name or f"variable_{len(self._added_rows)}"
+        name = name or "variable"
         key = self._free_key(name.replace(".", "_").replace("/", "_"))
         if trainable and torch_dtype.is_floating_point:
             self.register_parameter(key, nn.Parameter(value, requires_grad=self._trainable))
@@ -230,7 +261,7 @@ class Weighted(Configurable, nn.Module):
             name, key, SAME, trainable, regularizers.get(regularizer), constraints.get(constraint)
         )
         self._added_rows.append(row)
-        return Variable(self, row)
+        return self._variable(row)
 
     def _free_key(self, name: str) -> str:
         key, number = name, 0
@@ -242,11 +273,20 @@ class Weighted(Configurable, nn.Module):
     def _move_added(self, variable: Variable, attribute: str) -> None:
         """Keep an added weight under the attribute that the user assigns it to."""
         index = next(i for i, row in enumerate(self._added_rows) if row.path == variable.row.path)
-        row = self._added_rows[index]._replace(path=attribute)
+        old, row = variable.row.path, self._added_rows[index]._replace(path=attribute)
         for table in (self._parameters, self._buffers):
             if variable.row.path in table:
                 table[attribute] = table.pop(variable.row.path)
         self._added_rows[index] = variable.row = row
+        self._variables[attribute] = self._variables.pop(old, variable)
+
+
+def _distinct(variables: list[Variable]) -> list[Variable]:
+    """Keep the first of the variables that are the same tensor."""
+    found: dict[int, Variable] = {}
+    for variable in variables:
+        found.setdefault(id(variable.parameter), variable)
+    return list(found.values())
 
 
 def resolve(owner: Any, path: str) -> torch.Tensor | None:

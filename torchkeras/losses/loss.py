@@ -23,7 +23,7 @@ from torchkeras.registry import (
 from torchkeras.variable import Variable
 
 
-@register("loss")
+@register("loss", named=False)
 class Loss(Configurable):
     """Base of all losses: a subclass writes ``call(y_true, y_pred)``, the rest is done here.
 

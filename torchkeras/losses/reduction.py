@@ -67,9 +67,9 @@ def merge_mask(
 
     A mean over the batch then becomes one over the values that count: they weigh total / counted.
     """
-    weight = mask.to(dtype)
+    weight = torch.as_tensor(mask).to(dtype)
     if reduction in ("mean", "sum_over_batch_size"):
-        weight = weight * divide_no_nan(weight.new_tensor(float(mask.numel())), weight.sum())
+        weight = weight * divide_no_nan(weight.new_tensor(float(weight.numel())), weight.sum())
     if sample_weight is None:
         return weight
     weight, sample_weight = _align(weight, sample_weight)

@@ -39,7 +39,7 @@ from torchkeras.metrics.crossentropy import (
     Poisson,
     SparseCategoricalCrossentropy,
 )
-from torchkeras.metrics.hinge import CategoricalHinge, Hinge, SquaredHinge
+from torchkeras.metrics.hinges import CategoricalHinge, Hinge, SquaredHinge
 from torchkeras.metrics.mean import Mean, MeanMetricWrapper, Sum
 from torchkeras.metrics.metric import Metric
 from torchkeras.metrics.regression import (

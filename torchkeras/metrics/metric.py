@@ -15,7 +15,7 @@ from torchkeras.variable import Variable
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica", None)
 
 
-@register("metric")
+@register("metric", named=False)
 class Metric(Configurable):
     """Base of all metrics: a subclass keeps variables, updates them and computes a result.
 
@@ -205,6 +205,8 @@ def _as_update(update: Callable) -> Callable:
 def _metrics_in(item: Any) -> list[Metric]:
     if isinstance(item, Metric):
         return [item]
+    if isinstance(item, dict):
+        item = list(item.values())
     if isinstance(item, (list, tuple)):
-        return [part for part in item if isinstance(part, Metric)]
+        return [metric for part in item for metric in _metrics_in(part)]
     return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -56,6 +56,19 @@ class Model(Trainer, Layer):
             f"{[layer.name for layer in layers]}."
         )
 
+    def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:
+        """Yield the parameters, as torch does.
+
+        Raises:
+            ValueError: when there are none because the model is not built.
+        """
+        if not self.built and self._anchor_parameter() is None:
+            raise ValueError(
+                f"Model {self.name!r} is not built, so it has no parameters yet. Give the first layer "
+                "an input_shape, call the model on a batch, or call build(input_shape)."
+            )
+        return super().parameters(recurse)
+
     def summary(
         self,
         line_length: int | None = None,
@@ -90,17 +103,21 @@ class Model(Trainer, Layer):
         inputs = super()._prepare(inputs)
         if not isinstance(inputs, torch.Tensor):
             return inputs
-        if self._anchor is None:
-            self.__dict__["_anchor"] = _first_parameter(self)
-        # Looked up in its module each time: `.to()` and the like may have put another there.
-        parameter = self._anchor and self._anchor[0]._parameters.get(self._anchor[1])
+        parameter = self._anchor_parameter()
         if parameter is None or inputs.device == parameter.device:
             return inputs
         return inputs.to(parameter.device)
 
+    def _anchor_parameter(self) -> nn.Parameter | None:
+        """Return one of the parameters: where one is, all are."""
+        if self._anchor is None:
+            self.__dict__["_anchor"] = _first_parameter(self)
+        # Looked up in its module each time: `.to()` and the like may have put another there.
+        return self._anchor and self._anchor[0]._parameters.get(self._anchor[1])
+
 
 def _first_parameter(model: nn.Module) -> tuple[nn.Module, str] | None:
-    """Return a module and the name of its parameter: where one is, all are."""
+    """Return a module and the name of its parameter."""
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None:

@@ -12,6 +12,7 @@ from torchkeras import registry
 from torchkeras.graph import KerasTensor
 from torchkeras.layers import InputLayer, Layer, TorchModuleWrapper
 from torchkeras.models.model import Model
+from torchkeras.variable import Weight
 
 
 @registry.register("layer", module="keras")
@@ -39,6 +40,8 @@ class Sequential(Model):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
+        # The keys in `_modules` of the layers that run, "0", "1", …: attributes may add other modules.
+        self._keys: tuple[str, ...] = ()
         self._input_layer: InputLayer | None = None
         self._output_shape: tuple[int | None, ...] | None = None
         if layers is not None and not isinstance(layers, (list, tuple)):
@@ -54,7 +57,14 @@ class Sequential(Model):
     @property
     def layers(self) -> list[Layer]:
         """The layers in order, without the input."""
-        return list(self._modules.values())
+        return [self._modules[key] for key in self._keys]
+
+    def _sublayers(self) -> list[Layer]:
+        # As in Keras, a layer that is an attribute only is not part of the model.
+        return list(dict.fromkeys(self.layers))
+
+    def _own_rows(self) -> list[Weight]:
+        return []
 
     def add(self, layer: Layer | nn.Module | KerasTensor) -> None:
         """Put a layer at the end.
@@ -63,8 +73,8 @@ class Sequential(Model):
             layer: a layer, a model, a torch module, or what :func:`Input` gives (first only).
 
         Raises:
-            TypeError: for anything else.
-            ValueError: when another layer has the same name, or the layer does not fit.
+            ValueError: for anything else, when another layer has the same name, or when the layer
+                does not fit.
         """
         self._append(layer)
         try:
@@ -81,7 +91,7 @@ class Sequential(Model):
         Raises:
             ValueError: when there is none.
         """
-        if not self._modules:
+        if not self._keys:
             raise ValueError(f"pop: model {self.name!r} has no layers.")
         layer = self._drop_last()
         self._build_if_known()
@@ -91,38 +101,41 @@ class Sequential(Model):
         if isinstance(layer, KerasTensor):
             layer = layer.source
         if isinstance(layer, type) and issubclass(layer, nn.Module):
-            raise TypeError(
+            raise ValueError(
                 f"Sequential takes layers; received the class {layer.__name__}: call it."
             )
         if isinstance(layer, nn.Module) and not isinstance(layer, Layer):
             layer = TorchModuleWrapper(layer)
         if not isinstance(layer, Layer):
-            raise TypeError(
+            raise ValueError(
                 f"Sequential takes layers, torch modules and Input(…); received {layer!r} of type "
                 f"{type(layer).__name__}."
             )
         if isinstance(layer, InputLayer):
-            if self._modules or self._input_layer is not None:
+            if self._keys or self._input_layer is not None:
                 raise ValueError(
                     f"Model {self.name!r} already begins with "
                     f"{'an Input' if self._input_layer else 'a layer'}: Input goes first, once."
                 )
             self.__dict__["_input_layer"] = layer
             return
-        if any(other.name == layer.name for other in self.layers):
+        if any(other.name == layer.name and other is not layer for other in self.layers):
             raise ValueError(
                 f"Model {self.name!r} already has a layer named {layer.name!r}; names are unique. "
                 "Give one of them another name=…."
             )
-        if not self._modules and self._input_layer is None:
+        if not self._keys and self._input_layer is None:
             self.__dict__["_input_layer"] = _input_of(layer)
         layer.train(self.training)
         # Numbered as in nn.Sequential: names would make equal models' state_dicts differ.
-        self._modules[str(len(self._modules))] = layer
+        key = str(len(self._keys))
+        self._modules[key] = layer
+        self._keys += (key,)
         self._unbuild()
 
     def _drop_last(self) -> Layer:
-        _, layer = self._modules.popitem()
+        layer = self._modules.pop(self._keys[-1])
+        self._keys = self._keys[:-1]
         self._unbuild()
         return layer
 
@@ -137,7 +150,7 @@ class Sequential(Model):
     # ------------------------------------------------------------------------------- life-cycle
 
     def _build_if_known(self) -> None:
-        if self._input_layer is not None and self._modules:
+        if self._input_layer is not None and self._keys:
             self.build(self._input_layer.batch_shape)
 
     def build(self, input_shape: Any = None) -> None:
@@ -149,13 +162,19 @@ class Sequential(Model):
         Raises:
             ValueError: when there are no layers, no shape, or a layer does not fit.
         """
-        if not self._modules:
+        if not self._keys and self._input_layer is None:
             raise ValueError(f"Model {self.name!r} has no layers; call add(layer) first.")
         if input_shape is None:
             if self._input_layer is None:
                 raise ValueError(f"Model {self.name!r} needs an input_shape to be built.")
             input_shape = self._input_layer.batch_shape
-        shape = tuple(input_shape)
+        try:
+            shape = tuple(input_shape)
+        except TypeError:
+            raise ValueError(
+                f"Model {self.name!r}: input_shape must be a tuple (batch, …); received "
+                f"{input_shape!r}."
+            ) from None
         if self._input_layer is None:
             first = self.layers[0]
             shape = (None, *shape[1:])
@@ -176,13 +195,38 @@ class Sequential(Model):
     def _complete_build(self, input_shape: Any) -> None:
         super()._complete_build(self._input_layer.batch_shape)
 
+    def forward(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> torch.Tensor:
+        """Run the layers on one input (named, so that ``torch.export`` can speak of it).
+
+        Args:
+            inputs: a tensor, an array, a frame, numbers, or a list of one of these.
+            training: training or inference for this call; the module's own flag unless given.
+            kwargs: what else ``call`` takes, in a subclass.
+        """
+        if isinstance(inputs, (list, tuple)) and len(inputs) == 1 and hasattr(inputs[0], "shape"):
+            inputs = inputs[0]
+        elif isinstance(inputs, (list, tuple)) and any(getattr(i, "ndim", 0) for i in inputs):
+            raise ValueError(
+                f"Model {self.name!r} takes one input; received a list of {len(inputs)} arrays."
+            )
+        return super().forward(inputs, training=training, **kwargs)
+
+    def _prepare(self, inputs: Any) -> torch.Tensor:
+        inputs = super()._prepare(inputs)
+        if not isinstance(inputs, torch.Tensor):
+            raise TypeError(
+                f"Model {self.name!r} takes one array or tensor; received {type(inputs).__name__}."
+            )
+        return inputs
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Run the layers one after another."""
         expected = self._input_layer.batch_shape
         if inputs.dim() != len(expected):
             inputs = inputs.reshape(_shape_of_rank(inputs.shape, expected))
-        for layer in self._modules.values():
-            inputs = layer(inputs)
+        modules = self._modules
+        for key in self._keys:
+            inputs = modules[key](inputs)
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -242,10 +286,13 @@ class Sequential(Model):
         """
         if isinstance(config, list):
             config = {"layers": config}
+        if "layers" not in config:
+            raise ValueError(
+                f"The config of a Sequential needs the key 'layers'; received {sorted(config)}."
+            )
         rest = {k: v for k, v in config.items() if k not in ("layers", "build_input_shape")}
-        layers = [
-            registry.deserialize("layer", layer, custom_objects) for layer in config["layers"]
-        ]
+        with registry.custom_object_scope(custom_objects or {}):
+            layers = [registry.deserialize("layer", layer) for layer in config["layers"]]
         model = cls(layers, **rest)
         if not model.built and config.get("build_input_shape"):
             model.build(tuple(config["build_input_shape"]))

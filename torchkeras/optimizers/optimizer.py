@@ -44,7 +44,7 @@ _CONFIG_FIRST = (
 )
 
 
-@register("optimizer")
+@register("optimizer", named=False)
 class Optimizer(Stateful):
     """Base of all optimizers.
 

@@ -1,0 +1,63 @@
+"""``keras.initializations`` of Keras 1: functions from a shape to initial values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from torchkeras import initializers
+
+
+def _function(name: str, make: Callable[..., Any], scale: float | None = None) -> Callable:
+    """Make a function of a shape; with ``scale`` it takes that argument and hands it to ``make``."""
+    if scale is None:
+
+        def draw(
+            shape: Sequence[int], name: str | None = None, dim_ordering: str = "th"
+        ) -> torch.Tensor:
+            return make()(shape)
+
+    else:
+
+        def draw(
+            shape: Sequence[int],
+            scale: float = scale,
+            name: str | None = None,
+            dim_ordering: str = "th",
+        ) -> torch.Tensor:
+            return make(scale)(shape)
+
+    draw.__name__ = draw.__qualname__ = name
+    draw.__doc__ = f"Return initial values of a shape, as ``init={name!r}`` draws them."
+    return draw
+
+
+uniform = _function("uniform", lambda scale: initializers.RandomUniform(-scale, scale), 0.05)
+normal = _function("normal", lambda scale: initializers.RandomNormal(0.0, scale), 0.05)
+orthogonal = _function("orthogonal", lambda scale: initializers.Orthogonal(gain=scale), 1.1)
+identity = _function("identity", lambda scale: initializers.Identity(gain=scale), 1.0)
+lecun_uniform = _function("lecun_uniform", initializers.LecunUniform)
+glorot_normal = _function("glorot_normal", initializers.GlorotNormal)
+glorot_uniform = _function("glorot_uniform", initializers.GlorotUniform)
+he_normal = _function("he_normal", initializers.HeNormal)
+he_uniform = _function("he_uniform", initializers.HeUniform)
+zero = _function("zero", initializers.Zeros)
+one = _function("one", initializers.Ones)
+get = initializers.get
+
+__all__ = [
+    "get",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "lecun_uniform",
+    "normal",
+    "one",
+    "orthogonal",
+    "uniform",
+    "zero",
+]
