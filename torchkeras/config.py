@@ -106,7 +106,7 @@ def set_device(name: str | torch.device | None) -> None:
     chosen = None if name is None else as_device(name)
     if chosen is not None and chosen.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"There is no CUDA device here, or this build of torch cannot use it; {name!r} was chosen."
+            f"{name!r} was chosen, but there is no CUDA device, or this torch cannot use it."
         )
     _settings["device"] = chosen
 

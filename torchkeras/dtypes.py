@@ -16,6 +16,7 @@ _NAMES = (
 ).split()
 _TORCH = {name: getattr(torch, name) for name in _NAMES}
 _NAME_OF = {dtype: name for name, dtype in _TORCH.items()}
+# torch computes little or nothing in these.
 _WIDENED = {np.dtype("uint16"): "int32", np.dtype("uint32"): "int64", np.dtype("uint64"): "int64"}
 _ALIASES = {"float": "float32", "half": "float16", "double": "float64", "int": "int32"}
 
@@ -52,13 +53,14 @@ def to_torch(dtype: Any) -> torch.dtype:
 
 
 def torch_ready(array: np.ndarray) -> np.ndarray:
-    """Return an array that torch takes without complaint: of native, known dtype, writable, forwards.
+    """Return an array that torch takes without complaint: known dtype, writable, forwards.
 
-    Unsigned integers that torch hardly computes in become wider signed ones.
+    Unsigned integers that torch hardly computes in become wider signed ones; negative strides,
+    which it does not know, and read-only memory, which it warns of, are copied.
     """
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if array.dtype == np.longdouble:
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # longdouble, which torch lacks
         array = array.astype(np.float64)
     array = array.astype(_WIDENED.get(array.dtype, array.dtype), copy=False)
     forwards = min(array.strides, default=0) >= 0

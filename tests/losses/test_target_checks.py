@@ -114,6 +114,42 @@ def test_units_and_columns_are_named():
         check_targets(MSE, np.zeros((6, 3)), (None, 1))
 
 
+@pytest.mark.parametrize(
+    "targets, text",
+    [
+        ([1, 2, 2], "takes targets from 0 to 1; received targets from 1 to 2. Subtract 1"),
+        ([-1, 1], r"from -1 to 1. Give \(y \+ 1\) / 2, or use the loss 'hinge'"),
+        ([0, 1, 2], "from 0 to 2. .*'sparse_categorical_crossentropy'"),
+        ([0.0, 1.1], "from 0.0 to 1.1"),
+        ([0.0, float("nan")], "received NaN .* Fill or drop"),
+    ],
+)
+@pytest.mark.parametrize("make", [np.array, torch.tensor])
+def test_targets_that_are_no_probabilities(targets, text, make):
+    with pytest.raises(ValueError, match=text):
+        check_targets(losses.BinaryCrossentropy(), make(targets), (None, 1))
+
+
+@pytest.mark.parametrize(
+    "loss, targets",
+    [
+        (losses.BinaryCrossentropy(), [0.0, 0.3, 1.0]),
+        (losses.BinaryCrossentropy(), [True, False]),
+        # As in Keras, logits take any targets, and smoothing pulls some inside.
+        (losses.BinaryCrossentropy(from_logits=True), [1, 2]),
+        (losses.BinaryCrossentropy(label_smoothing=0.5), [0.0, 1.1]),
+    ],
+)
+def test_targets_that_binary_crossentropy_takes(loss, targets):
+    check_targets(loss, np.array(targets), (None, 1))
+
+
+def test_no_class_is_nan_but_fractions_are_cut_off_as_in_keras():
+    with pytest.raises(ValueError, match="class numbers from 0 to 2; received NaN"):
+        check_targets(SPARSE, np.array([0.0, np.nan]), (None, 3))
+    check_targets(SPARSE, np.array([0.5, 2.5]), (None, 3))
+
+
 def test_losses_of_the_user_are_not_checked():
     class Mine(losses.Loss):
         def call(self, y_true, y_pred):

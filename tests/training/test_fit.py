@@ -180,6 +180,33 @@ def test_initial_epoch_steps_per_epoch_and_the_end_of_the_data():
     assert seen.batches == [2, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("steps", "taken"),
+    [(10, [10] * 4), (5, [5] * 4), (9, [9, 1, 9, 1]), (3, [3, 3, 3, 1]), (11, [10] * 4)],
+)
+@pytest.mark.filterwarnings("ignore:The data ended")
+def test_steps_per_epoch_against_the_length_of_the_data(steps, taken):
+    seen = Recorder()
+    model = linear(0.0)
+    x, y = np.ones((10, 1)), np.ones(10)
+    model.fit(x, y, 1, steps_per_epoch=steps, epochs=4, verbose=0, callbacks=[seen])
+    assert seen.batches == taken
+
+
+def test_custom_steps_are_refused_not_ignored():
+    class Mine(Sequential):
+        def train_step(self, data):
+            return {}
+
+    with pytest.raises(ValueError, match="Mine defines train_step"):
+        Mine([Dense(1)]).compile("sgd", "mse")
+
+
+def test_flags_of_compile_are_read_back():
+    assert linear(run_eagerly=True).run_eagerly and not linear().run_eagerly
+    assert linear(jit_compile=True).jit_compile and not linear().jit_compile
+
+
 class Recorder(Callback):
     """Writes down every hook with its first argument."""
 

@@ -11,7 +11,7 @@ from torchkeras import initializers
 
 
 def _function(name: str, make: Callable[..., Any], scale: float | None = None) -> Callable:
-    """Make a function of a shape; with ``scale`` it takes that argument and hands it to ``make``."""
+    """Make a function of a shape; with ``scale`` it takes that and hands it to ``make``."""
     if scale is None:
 
         def draw(

@@ -290,7 +290,7 @@ class Layer(Weighted):
                 self._frozen_paths.update(f"{name}.{path}" for path in frozen)
 
     def _track(self, name: str, value: Any) -> None:
-        """Own the layers in a list or dictionary that became an attribute, or no longer own them."""
+        """Own the layers in a list or dictionary that became an attribute, or own them no more."""
         plain = type(value) in (list, dict) and not name.startswith("_")
         if plain or any(True for _ in modules_in(value)):
             self._tracked.add(name)

@@ -58,7 +58,7 @@ def _shape_after(
                 outputs = run(torch.zeros(sizes, dtype=dtype, device=device))
     if not isinstance(outputs, torch.Tensor):
         raise TypeError(
-            f"Layer {name!r} returned {type(outputs).__name__} where one tensor was expected. Wrap it "
-            "in a torch.nn.Module or a Layer that returns the tensor alone."
+            f"Layer {name!r} returned {type(outputs).__name__} where one tensor was expected. Wrap "
+            "it in a torch.nn.Module or a Layer that returns the tensor alone."
         )
     return tuple(outputs.shape)

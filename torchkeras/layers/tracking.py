@@ -34,11 +34,11 @@ def _noticed(method: Callable) -> Callable:
 def _tracked(kind: type, methods: str) -> type:
     """Make a list or dictionary class that tells its owner of every change."""
 
-    def __init__(self, value: Any, notice: Callable[[], None]):  # noqa: N807 - it becomes one
+    def __init__(self, value: Any, notice: Callable[[], None]):
         kind.__init__(self, value)
         self._notice = notice
 
-    def __reduce__(self):  # noqa: N807
+    def __reduce__(self):
         # Copied and pickled as what the user made; the owner tracks it again.
         return kind, (kind(self),)
 

@@ -136,8 +136,8 @@ class Weighted(Configurable, nn.Module):
         variables, weights = self.weights, list(weights)
         if not self.built and weights and not variables:
             raise ValueError(
-                f"set_weights: {self.name!r} is not built, so its weights do not exist yet. Build it "
-                "by calling it or by build(input_shape)."
+                f"set_weights: {self.name!r} is not built, so its weights do not exist yet. Build "
+                "it by calling it or by build(input_shape)."
             )
         if len(weights) != len(variables):
             raise ValueError(

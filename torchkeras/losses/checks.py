@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchkeras.losses.crossentropy import CategoricalCrossentropy, SparseCategoricalCrossentropy
+from torchkeras.losses.crossentropy import (
+    BinaryCrossentropy,
+    CategoricalCrossentropy,
+    SparseCategoricalCrossentropy,
+)
 from torchkeras.losses.loss import Loss, LossFunctionWrapper
 from torchkeras.registry import is_builtin
 
@@ -28,8 +33,9 @@ def check_targets(loss: Loss, y_true: Any, output_shape: Sequence[int | None]) -
 
     Raises:
         ValueError: for one-hot targets with a sparse loss, class numbers with
-            categorical_crossentropy, class numbers outside the output's classes, or a shape that
-            cannot match the output's. It says what came, what was expected and what to do.
+            categorical_crossentropy, class numbers outside the output's classes, targets outside
+            0 to 1 with binary_crossentropy of probabilities, or a shape that cannot match the
+            output's. It says what came, what was expected and what to do.
     """
     is_function = type(loss) is LossFunctionWrapper and is_builtin(loss.fn)
     if not is_builtin(type(loss)) or (type(loss) is LossFunctionWrapper and not is_function):
@@ -40,6 +46,8 @@ def check_targets(loss: Loss, y_true: Any, output_shape: Sequence[int | None]) -
         _check_classes(loss, y_true, target, output)
     elif not _matches(target, output):
         raise ValueError(_mismatch(loss, y_true, target, output))
+    elif isinstance(loss, BinaryCrossentropy) and not loss.from_logits:
+        _check_probabilities(loss, y_true)
 
 
 def _matches(target: Shape, output: Shape) -> bool:
@@ -102,12 +110,12 @@ def _matches_column(target: Shape, output: Shape, axis: int) -> bool:
 
 
 def _check_range(loss: SparseCategoricalCrossentropy, y_true: Any, classes: int) -> None:
-    labels = y_true if isinstance(y_true, torch.Tensor) else np.asarray(y_true)
+    labels = y_true if isinstance(y_true, torch.Tensor) else torch.as_tensor(np.asarray(y_true))
     if loss.ignore_class is not None:
         labels = labels[labels != loss.ignore_class]
     if 0 in labels.shape:
         return
-    least, largest = labels.min().item(), labels.max().item()
+    least, largest = _ends(loss, labels, f"class numbers from 0 to {classes - 1}")
     if least >= 0 and largest < classes:
         return
     wrong = least if least < 0 else largest
@@ -124,6 +132,42 @@ def _check_range(loss: SparseCategoricalCrossentropy, y_true: Any, classes: int)
     raise ValueError(
         f"{text} Give the last layer {int(max(largest, 0)) + 1} units, correct the targets{hint}."
     )
+
+
+def _check_probabilities(loss: BinaryCrossentropy, y_true: Any) -> None:
+    """Refuse what torch's kernel refuses, on a GPU in a way that ends the process."""
+    targets = y_true if isinstance(y_true, torch.Tensor) else torch.as_tensor(np.asarray(y_true))
+    if 0 in targets.shape:
+        return
+    least, largest = _ends(loss, targets, "numbers from 0 to 1")
+    keep = 1.0 - loss.label_smoothing
+    if all(0 <= end * keep + loss.label_smoothing / 2 <= 1 for end in (least, largest)):
+        return
+    text = (
+        f"The loss {loss.name!r} takes targets from 0 to 1; received targets from {least} to "
+        f"{largest}."
+    )
+    if (least, largest) == (1, 2):
+        raise ValueError(f"{text} Subtract 1 from them.")
+    if (least, largest) == (-1, 1):
+        raise ValueError(f"{text} Give (y + 1) / 2, or use the loss 'hinge'.")
+    raise ValueError(
+        f"{text} Scale them, or for more than two classes use 'sparse_categorical_crossentropy' "
+        "with one unit in the last layer for each class."
+    )
+
+
+def _ends(loss: Loss, targets: torch.Tensor, expected: str) -> tuple[float, float]:
+    """Return the least and the largest target; refuse NaN."""
+    targets = targets.to(torch.uint8) if targets.dtype is torch.bool else targets
+    # One trip from the device, not two.
+    least, largest = torch.stack(torch.aminmax(targets)).tolist()
+    if math.isnan(least):
+        raise ValueError(
+            f"The loss {loss.name!r} takes {expected}; received NaN among the targets. Fill or "
+            "drop missing values first."
+        )
+    return least, largest
 
 
 def _with_batch(shape: Sequence[int | None]) -> str:

@@ -64,8 +64,8 @@ class Model(Trainer, Layer):
         """
         if not self.built and self._anchor_parameter() is None:
             raise ValueError(
-                f"Model {self.name!r} is not built, so it has no parameters yet. Give the first layer "
-                "an input_shape, call the model on a batch, or call build(input_shape)."
+                f"Model {self.name!r} is not built, so it has no parameters yet. Give the first "
+                "layer an input_shape, call the model on a batch, or call build(input_shape)."
             )
         return super().parameters(recurse)
 

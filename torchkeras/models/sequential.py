@@ -40,7 +40,7 @@ class Sequential(Model):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        # The keys in `_modules` of the layers that run, "0", "1", …: attributes may add other modules.
+        # The keys in `_modules` of the layers that run, "0", "1", …; attributes may add others.
         self._keys: tuple[str, ...] = ()
         self._input_layer: InputLayer | None = None
         self._output_shape: tuple[int | None, ...] | None = None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
+import numbers
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+
 from torchkeras import optimizers
-from torchkeras.training.objective import Objective
+from torchkeras.training.arguments import count
+from torchkeras.training.flags import NotedFlags
+from torchkeras.training.objective import Objective, only_output
 from torchkeras.training.step import TrainStep
 
 
@@ -44,79 +48,54 @@ class Compiled:
             raise ValueError(
                 f"jit_compile must be True, False or 'auto'; received {jit_compile!r}."
             )
-        if isinstance(steps_per_execution, bool) or not isinstance(steps_per_execution, int):
-            steps_per_execution = 0
-        if steps_per_execution < 1:
-            raise ValueError("steps_per_execution must be a positive integer.")
+        if optimizer is None:
+            raise ValueError(
+                "compile needs an optimizer, such as 'adam', 'sgd' or an instance; received None."
+            )
         if run_eagerly and jit_compile is True:
             raise ValueError(
                 "run_eagerly=True and jit_compile=True exclude each other; choose one."
             )
         self.optimizer = optimizers.get(optimizer)
         self.objective = Objective(
-            _only_one("loss", loss), metrics, weighted_metrics, _factor(loss_weights)
+            only_output("loss", loss), metrics, weighted_metrics, _factor(loss_weights)
         )
         self.run_eagerly = bool(run_eagerly)
-        self.steps_per_execution = steps_per_execution
+        self.steps_per_execution = count("steps_per_execution", steps_per_execution)
         self.jit_compile = jit_compile is True
-        self.trainable: list[tuple[Any, bool]] | None = None
+        self.flags = NotedFlags()
+        # How many runs of fit are under way: a callback may start another.
+        self.running = 0
         self.step: TrainStep | None = None
         self.callable: Callable | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # The step and torch.compile's callable are made again when they are wanted.
-        return {**self.__dict__, "step": None, "callable": None}
+        return {**self.__dict__, "step": None, "callable": None, "running": 0}
 
     def forget_model(self) -> None:
         """Drop what was chosen for the model as it was: a layer was added or taken away."""
-        self.trainable = self.step = self.callable = None
+        self.step = self.callable = None
+        self.flags.look_again()
         self.objective.built = False
 
-    def remember_trainable(self, model: Any) -> None:
-        """Note which layers are trainable; training keeps to it until the next ``compile``."""
-        if self.trainable is None and model.built:
-            self.trainable = model.trainable_flags()
-
     @contextlib.contextmanager
-    def trainable_as_noted(self) -> Iterator[None]:
-        """Train with the flags of the time of ``compile``; warn where they differ now."""
-        changed = [
-            (layer, flag) for layer, flag in self.trainable or () if layer.trainable is not flag
-        ]
-        now = [(layer, layer.trainable) for layer, _ in changed]
-        if changed:
-            names = ", ".join(repr(layer.name) for layer, _ in changed)
-            warnings.warn(
-                f"`trainable` of {names} was changed after compile(), which has no effect on "
-                "training until compile() is called again.",
-                stacklevel=4,
-            )
+    def training(self) -> Iterator[None]:
+        """Do steps: with the flags of the time of ``compile`` and with gradients."""
+        self.running += 1
         try:
-            for layer, flag in changed:
-                layer.set_trainable_flag(flag)
-            yield
+            # The user may have called fit where gradients are off.
+            with self.flags.held(), torch.enable_grad():
+                yield
         finally:
-            for layer, flag in now:
-                layer.set_trainable_flag(flag)
-
-
-def _only_one(name: str, given: Any) -> Any:
-    """Take a loss out of the list or dictionary of one that Keras allows."""
-    if isinstance(given, (list, tuple)) or (isinstance(given, dict) and "class_name" not in given):
-        items = list(given.values()) if isinstance(given, dict) else list(given)
-        if len(items) != 1:
-            raise ValueError(
-                f"{name}: the model has one output, but received {len(items)}: {given!r}."
-            )
-        return items[0]
-    return given
+            self.running -= 1
 
 
 def _factor(loss_weights: Any) -> float | None:
-    weight = _only_one("loss_weights", loss_weights)
+    weight = only_output("loss_weights", loss_weights)
     if weight is None:
         return None
-    if isinstance(weight, bool) or not isinstance(weight, (int, float)):
+    if isinstance(weight, bool) or not isinstance(weight, numbers.Real):
         raise ValueError(
             f"loss_weights must be a number; received {loss_weights!r}. (In Keras 3 the third "
             "argument of compile is loss_weights; write metrics=[…] by name.)"

@@ -1,9 +1,9 @@
-"""Anything array-like becomes batches of (x, y, sample_weight) on the device."""
+"""Tensors become batches of (x, y, sample_weight) on the device."""
 
 from __future__ import annotations
 
 import math
-import warnings
+import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -11,11 +11,13 @@ import numpy as np
 import torch
 
 from torchkeras import config, dtypes
+from torchkeras.training import arrays
+from torchkeras.training.arguments import count, count_if_given
+from torchkeras.training.arrays import as_tensor
+from torchkeras.training.warn import warn_user
 
 # Below this size a shuffled copy of an epoch is quicker than picking each batch's rows.
 _COPIED = 2**21
-# torch computes little or nothing in these.
-_WIDENED = {np.dtype("uint16"): "int32", np.dtype("uint32"): "int64", np.dtype("uint64"): "int64"}
 
 
 class Batch(NamedTuple):
@@ -26,76 +28,35 @@ class Batch(NamedTuple):
     weight: torch.Tensor | None
 
 
-def as_tensor(name: str, data: Any) -> torch.Tensor:
-    """Turn arrays, lists, tensors or pandas frames into a tensor; floats become ``floatx``.
+def training_data(
+    x: Any, y: Any, sample_weight: Any = None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Turn what ``fit`` and ``evaluate`` are given into tensors of equal length.
 
     Args:
-        name: ``'x'``, ``'y'``, …, for the error.
-        data: at least one axis, samples first.
+        x: inputs ``(samples, …)``, also in Keras' list of one input.
+        y: targets, likewise.
+        sample_weight: one weight a sample, or ``None``.
 
     Raises:
-        ValueError: for text, ragged or other data that is no array of numbers, and for no data.
-        TypeError: for what is not data at all.
+        ValueError: when x or y is missing, holds no numbers, or the lengths differ.
+        TypeError: for what is no array.
     """
-    if isinstance(data, torch.Tensor):
-        tensor = data.detach()
-    else:
-        tensor = torch.as_tensor(_as_array(name, data))
-    if tensor.dim() == 0:
+    if x is not None and y is None:
+        arrays.check_kind("x", x)
+    if x is None or y is None:
+        pair = " Write fit(x, y), not fit((x, y))." if isinstance(x, tuple) else ""
         raise ValueError(
-            f"{name} must have an axis of samples; received the single value {data!r}."
+            "Training and evaluation need inputs x and targets y; received "
+            f"x={'None' if x is None else type(x).__name__}, "
+            f"y={'None' if y is None else type(y).__name__}.{pair}"
         )
-    if len(tensor) == 0:
-        raise ValueError(f"{name} is empty: it has shape {tuple(tensor.shape)}. Pass some samples.")
-    if tensor.dtype.is_floating_point:
-        tensor = tensor.to(dtypes.to_torch(config.floatx()))
-    return tensor
-
-
-def _as_array(name: str, data: Any) -> np.ndarray:
-    if isinstance(data, (str, bytes)) or (
-        not isinstance(data, (np.ndarray, list, tuple))
-        and not hasattr(data, "to_numpy")
-        and not hasattr(data, "__array__")
-    ):
-        raise TypeError(
-            f"{name} must be an array, a list, a tensor or a pandas frame; received "
-            f"{type(data).__name__}. (Generators, data sets and dictionaries: not supported yet.)"
-        )
-    if isinstance(data, (list, tuple)) and len(data) == 1 and np.ndim(data[0]) > 1:
-        data = data[0]  # Keras' list of one input.
-    try:
-        array = data.to_numpy() if hasattr(data, "to_numpy") else np.asarray(data)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is no rectangular array of numbers: {error}. Give every sample the same shape."
-        ) from None
-    if array.dtype.kind in "OSU":
-        array = _numbers(name, array)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{name} must hold numbers; received an array of {array.dtype}.")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    array = array.astype(_WIDENED.get(array.dtype, array.dtype), copy=False)
-    # torch knows no negative strides and warns of arrays that must not be written to.
-    return array if array.flags.writeable and min(array.strides, default=0) >= 0 else array.copy()
-
-
-def _numbers(name: str, array: np.ndarray) -> np.ndarray:
-    """Turn an array of Python objects into one of numbers; say where the text is."""
-    if array.dtype.kind == "O" and not any(isinstance(item, str) for item in array.flat):
-        try:
-            return array.astype(config.floatx())
-        except (TypeError, ValueError):
-            pass
-    for index in np.ndindex(array.shape):
-        if not isinstance(array[index], (int, float, np.number, np.bool_)):
-            raise ValueError(
-                f"{name} must hold numbers; received {str(array[index])!r} at position "
-                f"{list(index)}. Convert text to numbers first, for example by numbering the "
-                "categories."
-            )
-    raise ValueError(f"{name} must hold numbers; received an array of {array.dtype}.")
+    x, y = arrays.only_parts(x, y)
+    x, y, weight = as_tensor("x", x), as_tensor("y", y), None
+    if sample_weight is not None:
+        weight = as_tensor("sample_weight", arrays.only_part(sample_weight, len(x))).float()
+    check_lengths(x=x, y=y, sample_weight=weight)
+    return x, y, weight
 
 
 def class_weights(y: torch.Tensor, weights: Mapping[int, float]) -> torch.Tensor:
@@ -106,7 +67,7 @@ def class_weights(y: torch.Tensor, weights: Mapping[int, float]) -> torch.Tensor
         weights: class -> weight.
 
     Raises:
-        ValueError: when ``weights`` is no dictionary.
+        ValueError: when ``weights`` is no dictionary from class numbers to numbers.
     """
     if not isinstance(weights, Mapping):
         raise ValueError(
@@ -117,8 +78,25 @@ def class_weights(y: torch.Tensor, weights: Mapping[int, float]) -> torch.Tensor
     labels = y.round().long() if y.dtype.is_floating_point else y.long()
     result = torch.ones(labels.shape, dtype=dtypes.to_torch(config.floatx()), device=labels.device)
     for label, weight in weights.items():
+        is_class = isinstance(label, (numbers.Real, np.bool_)) and float(label).is_integer()
+        if not is_class:
+            raise ValueError(f"class_weight: classes are whole numbers; received {label!r}.")
+        if not isinstance(weight, numbers.Real):
+            raise ValueError(
+                f"class_weight: the weight of class {label} must be a number; received {weight!r}."
+            )
         result[labels == int(label)] = float(weight)
     return result
+
+
+def one_kind_of_weights(sample_weight: Any, class_weight: Any) -> None:
+    """Refuse weights by sample beside weights by class.
+
+    Raises:
+        ValueError: when both are given.
+    """
+    if class_weight is not None and sample_weight is not None:
+        raise ValueError("class_weight and sample_weight exclude each other; give one.")
 
 
 def split(tensor: torch.Tensor | None, at: int) -> tuple[Any, Any]:
@@ -132,7 +110,7 @@ def split_point(samples: int, fraction: float) -> int:
     Raises:
         ValueError: when the fraction is not between 0 and 1, or leaves one side empty.
     """
-    if not 0 < fraction < 1:
+    if not isinstance(fraction, numbers.Real) or not 0 < fraction < 1:
         raise ValueError(f"validation_split must be between 0 and 1; received {fraction!r}.")
     at = math.floor(samples * (1 - fraction))
     if at in (0, samples):
@@ -184,8 +162,8 @@ class Batches:
         check_lengths(x=x, y=y, sample_weight=weight)
         if shuffle not in (True, False, "batch"):
             raise ValueError(f"shuffle must be True, False or 'batch'; received {shuffle!r}.")
-        self.batch_size = _count("batch_size", 32 if batch_size is None else batch_size)
-        self.steps = None if steps is None else _count("steps", steps)
+        self.batch_size = count("batch_size", 32 if batch_size is None else batch_size)
+        self.steps = count_if_given("steps", steps)
         self.shuffle = shuffle
         self.device = torch.device(device)
         parts = [x, y, weight]
@@ -196,7 +174,9 @@ class Batches:
         self._small = size <= _COPIED
         self.samples = len(x)
         self.batches = -(-self.samples // self.batch_size)
+        # With `steps`: what the last epoch left, and how many batches were taken before.
         self._rest: Iterator[Batch] | None = None
+        self._taken = 0
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -209,21 +189,21 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch.
 
-        With ``steps``, an epoch goes on where the last one stopped; when the data ends first, it
-        ends too, with a warning, as in Keras.
+        With ``steps``, an epoch goes on where the last one stopped, and begins anew where that one
+        took the last batch; when the data ends within it, it ends too, with a warning, as in Keras.
         """
         if self.steps is None:
             yield from self._pass()
             return
-        if self._rest is None:
-            self._rest = self._pass()
+        if self._rest is None or self._taken == self.batches:
+            self._rest, self._taken = self._pass(), 0
         for _ in range(self.steps):
             batch = next(self._rest, None)
+            self._taken += 1
             if batch is None:
-                warnings.warn(
+                warn_user(
                     f"The data ended before {self.steps} steps: {self.samples} samples make "
-                    f"{self.batches} batches of {self.batch_size}.",
-                    stacklevel=2,
+                    f"{self.batches} batches of {self.batch_size}."
                 )
                 self._rest = None
                 return
@@ -263,12 +243,6 @@ class Batches:
             return Batch(x, y, weight)
         move = (None if p is None else p.to(self.device, non_blocking=True) for p in (x, y, weight))
         return Batch(*move)
-
-
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value <= 0:
-        raise ValueError(f"{name} must be a positive integer; received {value!r}.")
-    return int(value)
 
 
 def _fits(size: int, device: torch.device) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from torchkeras import losses, metrics
+from torchkeras import config, dtypes, losses, metrics
+from torchkeras.registry import is_builtin
 
 # Outputs kept before they are reduced to metrics, in numbers: 16 MiB of float32.
 _KEPT = 2**22
@@ -26,7 +28,7 @@ class Objective:
         loss_weight: factor of the loss.
 
     Raises:
-        ValueError: for an unknown name, or metrics that are no list.
+        ValueError: for an unknown name, a metric as loss, or metrics that are no list.
     """
 
     def __init__(
@@ -36,6 +38,11 @@ class Objective:
         self.loss_weight = loss_weight
         self._wanted = _as_list("metrics", wanted)
         self._weighted = _as_list("weighted_metrics", weighted)
+        if _is_metric(loss):
+            raise ValueError(
+                f"loss: {loss!r} is a metric, which has no gradient; give a loss, such as 'mse' or "
+                "torchkeras.losses.MeanSquaredError()."
+            )
         # Unknown names are errors of compile, not of fit; the shapes only choose among accuracies.
         if loss is not None:
             losses.choose(loss, (1, 1), (1, 1))
@@ -77,6 +84,50 @@ class Objective:
         ]
         self.built = True
 
+    def prepare(self, y: torch.Tensor, output_shape: Sequence[int]) -> None:
+        """Choose loss and metrics for the data, once, and refuse targets that do not suit them.
+
+        Args:
+            y: all targets of a run.
+            output_shape: of the model's output for them.
+
+        Raises:
+            ValueError: saying what came and what the loss or metric expects.
+        """
+        is_new = not self.built
+        self.build(y.shape, output_shape)
+        try:
+            losses.check_targets(self.loss, y, output_shape)
+            if is_new:
+                self._try_metrics(y, output_shape)
+        except ValueError:
+            self.built = not is_new
+            raise
+
+    def _try_metrics(self, y: torch.Tensor, output_shape: Sequence[int]) -> None:
+        """Run built-in metrics on a few zeros: what they refuse would else end the first epoch."""
+        sizes = [*y.shape[1:], *output_shape[1:]]
+        if None in sizes:
+            return
+        # A number of rows that is no other axis' length: equal ones would broadcast.
+        rows = next(count for count in range(2, len(sizes) + 3) if count not in sizes)
+        device, dtype = config.device(), dtypes.to_torch(config.floatx())
+        targets = torch.zeros(rows, *y.shape[1:], dtype=y.dtype, device=device)
+        outputs = torch.zeros(rows, *output_shape[1:], dtype=dtype, device=device)
+        for name, metric in zip(self.names, self.metrics, strict=True):
+            if not is_builtin(type(metric)) or not is_builtin(getattr(metric, "fn", type(metric))):
+                continue
+            try:
+                metric.update_state(targets, outputs)
+            except Exception as error:
+                raise ValueError(
+                    f"metric {name!r} cannot compare targets of shape {tuple(y.shape)} with "
+                    f"outputs of shape {tuple(output_shape)}. Use one that suits the loss, such as "
+                    "'accuracy'."
+                ) from error
+            finally:
+                metric.reset_state()
+
     def reset(self) -> None:
         """Begin a new epoch."""
         self._clear()
@@ -86,11 +137,30 @@ class Objective:
     def __call__(
         self, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the loss of a batch, penalties not included."""
-        value = self.loss(y, y_pred, weight)
+        """Return the loss of a batch, penalties not included.
+
+        Raises:
+            ValueError: when a loss of the user's own returns no number or tensor.
+        """
+        try:
+            value = self.loss(y, y_pred, weight)
+        except (TypeError, RuntimeError) as error:
+            if _is_no_tensor(error):
+                raise ValueError(self.without_gradient()) from error
+            raise
         if value.dim():
             value = value.mean()
         return value if self.loss_weight is None else value * self.loss_weight
+
+    def without_gradient(self) -> str:
+        """Say that the loss gave what cannot be trained on."""
+        if torch.is_inference_mode_enabled():
+            return "fit was called within torch.inference_mode(), where nothing can be trained."
+        return (
+            f"loss {self.loss.name!r} does not depend on the model's outputs, or returned no "
+            "tensor: compute it from y_pred in torch, without numpy, float(), .item() or "
+            ".detach(), and return it."
+        )
 
     def keep(
         self, loss: torch.Tensor, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None
@@ -106,7 +176,14 @@ class Objective:
         self._losses.append(loss)
         self._sizes.append(len(y_pred))
         for metric, weighted in self._immediate:
-            metric.update_state(y, y_pred, weight if weighted else None)
+            try:
+                metric.update_state(y, y_pred, weight if weighted else None)
+            except TypeError as error:
+                if _is_no_tensor(error):
+                    raise ValueError(
+                        f"metric {metric.name!r} returned no number or tensor; it must return one."
+                    ) from error
+                raise
         if self._deferred:
             self._outputs.append((y, y_pred, weight))
         self._numbers += y_pred.numel() + 16
@@ -133,7 +210,13 @@ class Objective:
         self._reduce()
         values = {"loss": float(self._total) / self._samples if self._samples else 0.0}
         for name, metric in zip(self.names, self.metrics, strict=True):
-            values[name] = float(metric.result())
+            result = metric.result()
+            try:
+                values[name] = float(result)
+            except (TypeError, ValueError, RuntimeError):
+                raise ValueError(
+                    f"metric {name!r}: result() must return one number; returned {result!r}."
+                ) from None
         return values
 
 
@@ -141,11 +224,44 @@ def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
+def only_output(name: str, given: Any) -> Any:
+    """Take what belongs to the model's one output out of a list or dictionary of one.
+
+    Args:
+        name: of the argument of ``compile``.
+        given: its value; dictionaries are by the outputs' names.
+
+    Raises:
+        ValueError: when there are more or none.
+    """
+    if isinstance(given, (list, tuple)) or (isinstance(given, dict) and "class_name" not in given):
+        items = list(given.values()) if isinstance(given, dict) else list(given)
+        if len(items) != 1:
+            raise ValueError(
+                f"{name}: the model has one output, but received {len(items)}: {given!r}. (Lists "
+                "and dictionaries have one entry for each output.)"
+            )
+        return items[0]
+    return given
+
+
+def _is_metric(thing: Any) -> bool:
+    cls = thing if inspect.isclass(thing) else type(thing)
+    return issubclass(cls, metrics.Metric)
+
+
+def _is_no_tensor(error: Exception) -> bool:
+    """Tell whether torch complains of an object, or of numpy's hands on a tensor with gradients."""
+    text = str(error)
+    return "numpy.object_" in text or "Can't call numpy() on Tensor that requires grad" in text
+
+
 def _as_list(name: str, given: Any) -> list[Any]:
     if given is None:
         return []
     if isinstance(given, dict):
-        given = list(given.values())
+        given = only_output(name, given)
+        given = given if isinstance(given, (list, tuple)) else [given]
     if not isinstance(given, (list, tuple)):
         raise ValueError(f"{name} must be a list, such as ['accuracy']; received {given!r}.")
     flat: list[Any] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +45,11 @@ class TrainStep:
         penalties: what is added to the loss.
         objective: loss and metrics.
         optimizer: moves the variables.
-        variables: the weights to move.
+        variables: the weights to move, as far as their parameters require gradients.
+        watched: all weights; see :meth:`holds`.
+
+    Raises:
+        ValueError: at a step, when the loss does not depend on the weights to move.
     """
 
     def __init__(
@@ -55,26 +59,33 @@ class TrainStep:
         objective: Objective,
         optimizer: Any,
         variables: list[Variable],
+        watched: Sequence[Variable] = (),
     ):
         self._model = model
         self._add_penalties = penalties.add_to
         self._objective = objective
         self._optimizer = optimizer
-        self._variables = variables
+        variables = [variable for variable in variables if variable.parameter.requires_grad]
         self._parameters = [variable.parameter for variable in variables]
+        held = ((variable, variable.parameter) for variable in watched or variables)
+        self._held = [(variable, found, found.requires_grad) for variable, found in held]
         if variables:
             optimizer.build(variables)
 
     def holds(self) -> bool:
-        """Tell whether the variables still are the parameters that this step moves."""
-        pairs = zip(self._variables, self._parameters, strict=True)
-        return all(variable.parameter is parameter for variable, parameter in pairs)
+        """Tell whether all weights still are the tensors they were, frozen or not as they were."""
+        for variable, tensor, requires_grad in self._held:
+            if variable.parameter is not tensor or tensor.requires_grad is not requires_grad:
+                return False
+        return True
 
     def __call__(self, batch: Batch) -> None:
         x, y, weight = batch
         y_pred = self._model(x)
         loss = self._add_penalties(self._objective(y, y_pred, weight))
         if self._parameters:
+            if not loss.requires_grad:
+                raise ValueError(self._objective.without_gradient())
             gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
             self._optimizer.update(gradients)
         self._objective.keep(loss.detach(), y, y_pred.detach(), weight)

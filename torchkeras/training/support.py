@@ -4,25 +4,47 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
+from torch import nn
 
 from torchkeras.training.data import Batches
+
+# What Keras calls in place of its own step.
+_CUSTOM_STEPS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def one_process() -> None:
     """Refuse to train when this is one of several processes.
 
     Raises:
-        ValueError: when WORLD_SIZE, which torchrun sets, is above 1.
+        ValueError: when WORLD_SIZE, which torchrun sets, is above 1 or no number.
     """
-    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+    given = os.environ.get("WORLD_SIZE") or "1"
+    if not given.strip().isdecimal():
         raise ValueError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}: training in several processes is not "
+            f"The environment variable WORLD_SIZE, the number of processes, is {given!r}; unset it."
+        )
+    if int(given) > 1:
+        raise ValueError(
+            f"WORLD_SIZE is {given}: training in several processes is not "
             "supported yet. Start the script without torchrun."
+        )
+
+
+def no_custom_steps(model: Any) -> None:
+    """Refuse a model with a training step of its own, which would be ignored.
+
+    Raises:
+        ValueError: naming the methods and what to do.
+    """
+    own = [name for name in _CUSTOM_STEPS if hasattr(type(model), name)]
+    if own:
+        raise ValueError(
+            f"{type(model).__name__} defines {', '.join(own)}: custom steps are not supported yet. "
+            "Write the loop by hand, with model(x, training=True) and optimizer.apply()."
         )
 
 
@@ -40,20 +62,42 @@ def memory_explained(batches: Batches) -> Iterator[None]:
         ) from error
 
 
-def validates(epoch: int, frequency: int | Sequence[int]) -> bool:
-    """Tell whether to validate after an epoch (counted from 0)."""
-    if isinstance(frequency, int):
-        if frequency < 1:
-            raise ValueError(f"validation_freq must be at least 1; received {frequency}.")
-        return (epoch + 1) % frequency == 0
-    return epoch + 1 in frequency
+@contextlib.contextmanager
+def mode(model: nn.Module, training: bool) -> Iterator[None]:
+    """Switch a model to training or inference; each module gets its own mode back."""
+    before, modes = model.training, [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        # Through train(), which a user's module may have a version of, then the exceptions.
+        model.train(before)
+        for module, was in modes:
+            if module.training is not was:
+                module.training = was
 
 
-def to_numpy(outputs: torch.Tensor) -> np.ndarray:
-    """Return a tensor's numbers as an array on the host, bfloat16 as float32."""
-    if outputs.dtype is torch.bfloat16:  # which numpy does not have
-        outputs = outputs.float()
-    return outputs.detach().cpu().numpy()
+def check_rank(model: Any, x: torch.Tensor) -> None:
+    """Compare the number of axes of the inputs with what a model of known inputs takes.
+
+    Raises:
+        ValueError: naming the model, the shape that it takes and the one that came.
+    """
+    inputs = getattr(model, "inputs", None)
+    if not inputs:
+        return
+    expected, shape = tuple(inputs[0].shape), tuple(x.shape)
+    # As in Keras, a last axis of length 1 may be missing, or be there.
+    missing = len(shape) == len(expected) - 1 and expected[-1] == 1
+    extra = len(shape) == len(expected) + 1 and shape[-1] == 1
+    if len(shape) == len(expected) or missing or extra:
+        return
+    one = " For one sample, give it the axis of samples: x[None]." if shape == expected[1:] else ""
+    raise ValueError(
+        f"Invalid input shape: model {model.name!r} takes inputs of shape {expected}, the samples "
+        f"first; received x of shape {shape}. input_shape is the shape of one sample, without the "
+        f"number of samples.{one}"
+    )
 
 
 def as_returned(logs: dict[str, float], as_dict: bool) -> Any:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchkeras import config, losses, random
+from torchkeras import config, random
 from torchkeras.callbacks import Callback, CallbackList, History, run_params
 from torchkeras.registry import reads_arguments
-from torchkeras.training import data, support
+from torchkeras.training import arguments, arrays, data, support
+from torchkeras.training.arrays import as_tensor
 from torchkeras.training.compiled import Compiled
-from torchkeras.training.data import Batch, Batches, as_tensor
+from torchkeras.training.data import Batches
 from torchkeras.training.step import Penalties, TestStep, TrainStep
+from torchkeras.training.warn import warn_user
 
 
 class Trainer:
@@ -59,9 +59,15 @@ class Trainer:
             auto_scale_loss: of effect only with mixed float16, which is not supported yet.
 
         Raises:
-            ValueError: for an unknown name, with the nearest known names, or an argument of the
-                wrong kind.
+            ValueError: for an unknown name, with the nearest known names, an argument of the wrong
+                kind, or when ``fit`` is under way.
         """
+        if self._compiled is not None and self._compiled.running:
+            raise ValueError(
+                "compile was called by a callback while fit is under way. Set "
+                "model.stop_training = True there, then call compile and fit again."
+            )
+        support.no_custom_steps(self)
         self._compiled = Compiled(
             optimizer,
             loss,
@@ -72,7 +78,7 @@ class Trainer:
             steps_per_execution,
             jit_compile,
         )
-        self._compiled.remember_trainable(self)
+        self._compiled.flags.note(self)
 
     @property
     def compiled(self) -> bool:
@@ -83,6 +89,16 @@ class Trainer:
     def optimizer(self) -> Any:
         """The optimizer of ``compile``; ``None`` before."""
         return self._compiled and self._compiled.optimizer
+
+    @property
+    def run_eagerly(self) -> bool:
+        """Whether ``compile`` was asked to run each step as plain Python."""
+        return self._compiled is not None and self._compiled.run_eagerly
+
+    @property
+    def jit_compile(self) -> bool:
+        """Whether the model runs through ``torch.compile``."""
+        return self._compiled is not None and self._compiled.jit_compile
 
     @property
     def loss(self) -> Any:
@@ -155,20 +171,28 @@ class Trainer:
         objective = self._objective("fit")
         support.one_process()
         random.seed_torch_for_run()
-        x, y, weight = self._training_data(x, y, sample_weight, class_weight)
+        epochs = arguments.whole("epochs", epochs)
+        initial_epoch = arguments.whole("initial_epoch", initial_epoch)
+        verbose = arguments.verbosity(verbose)
+        steps_per_epoch = arguments.count_if_given("steps_per_epoch", steps_per_epoch)
+        data.one_kind_of_weights(sample_weight, class_weight)
+        x, y, weight = data.training_data(x, y, sample_weight)
         if validation_split and validation_data is None:
             at = data.split_point(len(x), validation_split)
             (x, val_x), (y, val_y), (weight, val_weight) = (
                 data.split(part, at) for part in (x, y, weight)
             )
             validation_data = (val_x, val_y) if val_weight is None else (val_x, val_y, val_weight)
+        if class_weight is not None:  # of the training data only, as in Keras
+            weight = data.class_weights(y, class_weight)
         self._ready_for(x, y)
         batches = Batches(x, y, weight, batch_size, shuffle, steps_per_epoch, self._device())
         validation = None
         if validation_data is not None:
-            validation = self._validation_batches(
-                validation_data, validation_batch_size or batch_size, validation_steps
-            )
+            size = arguments.count_if_given("validation_batch_size", validation_batch_size)
+            steps = arguments.count_if_given("validation_steps", validation_steps)
+            validation = self._validation_batches(validation_data, size or batch_size, steps)
+            validation_freq = arguments.frequency(validation_freq)
         facts = run_params(
             verbose=verbose,
             epochs=epochs,
@@ -179,44 +203,50 @@ class Trainer:
             do_validation=validation is not None,
         )
         callbacks = CallbackList(callbacks, True, verbose != 0, self, **facts)
-        compiled = self._compiled
+        users_flags = self._compiled.flags.users
         with (
-            compiled.trainable_as_noted(),
-            self._mode(training=True),
+            self._compiled.training(),
+            support.mode(self, training=True),
             support.memory_explained(batches),
         ):
-            step = self._train_step()
             self.stop_training = False
             logs: dict[str, float] = {}
-            callbacks.on_train_begin()
+            with users_flags():
+                callbacks.on_train_begin()
             for epoch in range(initial_epoch, epochs):
                 objective.reset()
-                callbacks.on_epoch_begin(epoch)
-                self._train_epoch(step, batches, callbacks)
+                with users_flags():
+                    callbacks.on_epoch_begin(epoch)
+                self._train_epoch(batches, callbacks)
                 logs = objective.logs()
-                if validation is not None and support.validates(epoch, validation_freq):
+                if validation is not None and arguments.validates(epoch, validation_freq):
                     values = self._evaluate(validation, callbacks)
                     logs.update({f"val_{name}": value for name, value in values.items()})
-                callbacks.on_epoch_end(epoch, logs)
+                with users_flags():
+                    callbacks.on_epoch_end(epoch, logs)
+                self.history = callbacks.history  # a callback may have called fit
                 if self.stop_training:
                     break
-            callbacks.on_train_end(logs)
-        return self.history
+            with users_flags():
+                callbacks.on_train_end(logs)
+        return callbacks.history
 
-    def _train_epoch(
-        self, step: Callable[[Batch], None], batches: Batches, callbacks: CallbackList
-    ) -> None:
+    def _train_epoch(self, batches: Batches, callbacks: CallbackList) -> None:
         """Run one epoch's steps, with the batch hooks and the bar where there are any."""
-        objective, bar = self._compiled.objective, callbacks.progbar
-        group, last = self._compiled.steps_per_execution, len(batches) - 1
+        compiled, bar, step = self._compiled, callbacks.progbar, self._train_step()
+        objective, users_flags = compiled.objective, compiled.flags.users
+        group, last = compiled.steps_per_execution, len(batches) - 1
         hooks = callbacks.has_train_batch_hooks
         for index, batch in enumerate(batches):
             if hooks and index % group == 0:
-                callbacks.on_train_batch_begin(index)
+                with users_flags():
+                    callbacks.on_train_batch_begin(index)
+                step = self._train_step()
             step(batch)
             if hooks:
                 if index % group == group - 1 or index == last:
-                    callbacks.on_train_batch_end(index, objective.logs())
+                    with users_flags():
+                        callbacks.on_train_batch_end(index, objective.logs())
             elif bar is not None and bar.due(index + 1):
                 bar.show(index + 1, objective.logs())
             if self.stop_training:
@@ -255,6 +285,7 @@ class Trainer:
             ValueError: when the model is not compiled or the data does not fit it.
         """
         self._objective("evaluate")
+        verbose = arguments.verbosity(verbose)
         batches = self._validation_batches((x, y, sample_weight), batch_size, steps)
         facts = run_params(verbose=verbose, epochs=1, steps=len(batches))
         callbacks = CallbackList(callbacks, False, verbose != 0, self, **facts)
@@ -263,7 +294,7 @@ class Trainer:
     def _evaluate(self, batches: Batches, callbacks: CallbackList) -> dict[str, float]:
         objective, bar = self._compiled.objective, callbacks.progbar
         batches.restart()
-        with self._mode(training=False), support.memory_explained(batches):
+        with support.mode(self, training=False), support.memory_explained(batches):
             step = TestStep(self._callable(), Penalties(self), objective)
             objective.reset()
             self.stop_evaluating = False
@@ -308,6 +339,7 @@ class Trainer:
         Raises:
             ValueError: when the data does not fit the model.
         """
+        verbose = arguments.verbosity(verbose)
         x = as_tensor("x", x)
         self._ready_for(x)
         batches = Batches(x, None, None, batch_size, False, steps, self._device())
@@ -315,7 +347,7 @@ class Trainer:
         callbacks = CallbackList(callbacks, False, verbose != 0, self, **facts)
         run, bar = self._callable(), callbacks.progbar
         outputs = []
-        with self._mode(training=False), torch.no_grad(), support.memory_explained(batches):
+        with support.mode(self, training=False), torch.no_grad(), support.memory_explained(batches):
             self.stop_predicting = False
             callbacks.on_predict_begin()
             for index, batch in enumerate(batches):
@@ -323,15 +355,13 @@ class Trainer:
                     callbacks.on_predict_batch_begin(index)
                 outputs.append(run(batch.x).cpu())
                 if callbacks.has_predict_batch_hooks:
-                    callbacks.on_predict_batch_end(
-                        index, {"outputs": support.to_numpy(outputs[-1])}
-                    )
+                    callbacks.on_predict_batch_end(index, {"outputs": arrays.to_numpy(outputs[-1])})
                 elif bar is not None and bar.due(index + 1):
                     bar.show(index + 1, {})
                 if self.stop_predicting:
                     break
             callbacks.on_predict_end()
-        return support.to_numpy(torch.cat(outputs)).view(config.prediction_type())
+        return arrays.to_numpy(torch.cat(outputs)).view(config.prediction_type())
 
     # ------------------------------------------------------------------------------- on batch
 
@@ -359,10 +389,13 @@ class Trainer:
             ValueError: when the model is not compiled or the data does not fit it.
         """
         objective = self._objective("train_on_batch")
-        x, y, weight = self._training_data(x, y, sample_weight, class_weight)
+        data.one_kind_of_weights(sample_weight, class_weight)
+        x, y, weight = data.training_data(x, y, sample_weight)
+        if class_weight is not None:
+            weight = data.class_weights(y, class_weight)
         self._ready_for(x, y)
         batches = Batches(x, y, weight, len(x), device=self._device())
-        with self._compiled.trainable_as_noted(), self._mode(training=True):
+        with self._compiled.training(), support.mode(self, training=True):
             objective.reset()
             self._train_step()(next(iter(batches)))
         return support.as_returned(objective.logs(), return_dict)
@@ -415,31 +448,13 @@ class Trainer:
             )
         return self._compiled.objective
 
-    def _training_data(
-        self, x: Any, y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        if x is None or y is None:
-            raise ValueError(
-                "Training and evaluation need inputs x and targets y; received "
-                f"x={'None' if x is None else type(x).__name__}, "
-                f"y={'None' if y is None else type(y).__name__}."
-            )
-        x, y = as_tensor("x", x), as_tensor("y", y)
-        if class_weight is not None:
-            if sample_weight is not None:
-                raise ValueError("class_weight and sample_weight exclude each other; give one.")
-            return x, y, data.class_weights(y, class_weight)
-        if sample_weight is None:
-            return x, y, None
-        return x, y, as_tensor("sample_weight", sample_weight).float()
-
     def _validation_batches(self, given: Any, batch_size: int | None, steps: int | None) -> Batches:
         if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
             raise ValueError(
                 "validation_data must be (x, y) or (x, y, sample_weight); received "
-                f"{type(given).__name__}."
+                f"{type(given).__name__}. (Generators and data sets are not supported yet.)"
             )
-        x, y, weight = self._training_data(*given[:2], given[2] if len(given) == 3 else None, None)
+        x, y, weight = data.training_data(*given[:2], given[2] if len(given) == 3 else None)
         self._ready_for(x, y)
         return Batches(x, y, weight, batch_size, False, steps, self._device())
 
@@ -447,27 +462,15 @@ class Trainer:
         """Build for the data, put everything on one device, and check the targets."""
         if not self.built:
             self.build((None, *x.shape[1:]))
+        support.check_rank(self, x)
         places = {tensor.device for tensor in (*self.parameters(), *self.buffers())}
         if len(places) > 1:
             self.to(config.device())
         if y is None:
             return
-        data.check_lengths(x=x, y=y)
-        compiled = self._compiled
-        compiled.remember_trainable(self)
+        self._compiled.flags.note(self)
         output_shape = (len(y), *self.compute_output_shape((None, *x.shape[1:]))[1:])
-        compiled.objective.build(y.shape, output_shape)
-        losses.check_targets(compiled.objective.loss, y, output_shape)
-
-    @contextlib.contextmanager
-    def _mode(self, training: bool) -> Iterator[None]:
-        """Switch the model to training or inference and back."""
-        before = self.training
-        self.train(training)
-        try:
-            yield
-        finally:
-            self.train(before)
+        self._compiled.objective.prepare(y, output_shape)
 
     def _callable(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The model, or what torch.compile makes of it where ``jit_compile=True`` asks for that."""
@@ -478,14 +481,19 @@ class Trainer:
         return self._compiled.callable
 
     def _train_step(self) -> TrainStep:
-        """The training step, made anew when a parameter was replaced since the last."""
+        """The training step, made anew when a parameter was replaced or frozen since the last."""
         compiled = self._compiled
         if compiled.step is None or not compiled.step.holds():
             variables = self.trainable_weights
             if not variables:
-                warnings.warn("The model has no trainable weights.", stacklevel=4)
+                warn_user("The model has no trainable weights.")
             compiled.step = TrainStep(
-                self._callable(), Penalties(self), compiled.objective, compiled.optimizer, variables
+                self._callable(),
+                Penalties(self),
+                compiled.objective,
+                compiled.optimizer,
+                variables,
+                watched=self.weights,
             )
         return compiled.step
 
