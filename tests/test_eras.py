@@ -17,8 +17,9 @@ def test_versions(given, version):
 
 
 def test_unknown_version():
-    with pytest.raises(ValueError, match="Unknown Keras version 'four'"):
-        eras.as_version("four")
+    for wrong in ("four", 9, 0):
+        with pytest.raises(ValueError, match=f"Unknown Keras version '?{wrong}'?"):
+            eras.as_version(wrong)
 
 
 def test_a_row_holds_from_its_version_on():
@@ -54,6 +55,21 @@ def test_third_argument_of_compile_was_the_metrics():
         assert model.metrics_names == ["loss", "mean_absolute_error"]
     with pytest.raises(ValueError, match="third argument"):
         model.compile("sgd", "mse", ["mae"])
+
+
+def test_an_argument_given_twice_is_an_error_in_every_era():
+    model = Sequential([Dense(1, input_dim=1)])
+    for era in (1, 2, 3):
+        with eras.using(era), pytest.raises(TypeError, match="multiple values"):
+            model.compile("sgd", "mse", loss="mae")
+
+
+def test_sample_weight_mode_of_old_versions():
+    model = Sequential([Dense(1, input_dim=1)])
+    with eras.using(2):
+        model.compile("sgd", "mse", ["mae"], None, None)
+        with pytest.raises(ValueError, match="sample_weight_mode"):
+            model.compile("sgd", "mse", ["mae"], None, "temporal")
 
 
 def test_epochs_of_keras_1():

@@ -66,6 +66,22 @@ def test_registered_serializables_are_found_by_package_and_name():
         registry.register_keras_serializable()(type("Bare", (), {}))
 
 
+def test_custom_objects_reach_nested_configs():
+    class Inner(BlueGadget):
+        pass
+
+    @registry.register("gadget")
+    class Outer(Configurable):
+        def __init__(self, inner=None):
+            self.inner = registry.get("gadget", inner)
+
+    config = registry.serialize(Outer(Inner(9)))
+    made = registry.deserialize("gadget", config, {"Inner": Inner})
+    assert type(made.inner) is Inner and made.inner.size == 9
+    with pytest.raises(ValueError, match="Unknown gadget 'Inner'"):
+        registry.deserialize("gadget", config)
+
+
 def test_custom_objects_last_as_long_as_their_scope():
     with registry.custom_object_scope({"gizmo": turn}):
         assert registry.get("gadget", "gizmo") is turn

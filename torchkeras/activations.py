@@ -6,7 +6,6 @@ one first.  The dtype is kept, except that torch makes floats of integers where 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from torchkeras import config, dtypes, eras, registry
+from torchkeras import eras, registry, variable
 from torchkeras.registry import register
-from torchkeras.variable import Variable
+from torchkeras.warn import warn_user
 
 Axis = int | Sequence[int] | None
 
@@ -29,18 +28,13 @@ def as_tensor(x: Any) -> Any:
     """
     if isinstance(x, torch.Tensor):
         return x
-    if isinstance(x, Variable):
+    if isinstance(x, variable.Variable):
         return x.value
     is_python = isinstance(x, (list, tuple, int, float))
     if not is_python and not isinstance(x, (np.ndarray, np.generic)):
         return x
-    array = np.array(x, order="C")
-    dtype = None
-    if is_python and array.dtype == np.float64:
-        dtype = dtypes.to_torch(config.floatx())
-    elif is_python and array.dtype == np.int64:
-        dtype = torch.int32
-    return torch.from_numpy(array).to(device=config.device(), dtype=dtype)
+    tensor = variable.as_tensor(x)
+    return tensor.int() if is_python and tensor.dtype is torch.int64 else tensor
 
 
 # -------------------------------------------------------------------------------- rectifiers
@@ -349,10 +343,9 @@ def softmax(x: torch.Tensor, axis: Axis = -1) -> torch.Tensor:
         return _over_axes(torch.softmax, x, axis)
     is_single = -len(x.shape) <= axis < len(x.shape) and x.shape[axis] == 1
     if is_single and not torch.compiler.is_compiling():
-        warnings.warn(
+        warn_user(
             f"softmax over axis {axis} of a tensor of shape {tuple(x.shape)}: that axis has one "
             "entry, so the result is always 1. Use a sigmoid for one output.",
-            stacklevel=2,
         )
     return torch.softmax(x, axis)
 

@@ -67,6 +67,13 @@ def torch_ready(array: np.ndarray) -> np.ndarray:
     return array if array.flags.writeable and forwards else array.copy()
 
 
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor's numbers as an array on the host, bfloat16 as float32."""
+    if tensor.dtype is torch.bfloat16:  # which numpy does not have
+        tensor = tensor.float()
+    return tensor.detach().cpu().numpy()
+
+
 @register("dtype_policy", module="keras")
 class DTypePolicy(Configurable):
     """Says in which dtype a layer computes and in which it holds its weights.

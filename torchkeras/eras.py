@@ -80,9 +80,20 @@ ROWS: dict[str, dict[Version, Any]] = {
     "optimizers.decay": {_KERAS_1: True, _KERAS_3: False},
 }
 
-# Positional arguments whose order changed: Class.method -> the order until Keras 3.
-ORDERS: dict[str, tuple[str, ...]] = {
-    "Model.compile": ("optimizer", "loss", "metrics", "loss_weights", "weighted_metrics"),
+# Positional arguments whose order changed until Keras 3: Class.method -> as in ROWS.
+ORDERS: dict[str, dict[Version, tuple[str, ...]]] = {
+    "Model.compile": {
+        _KERAS_1: ("optimizer", "loss", "metrics", "sample_weight_mode"),
+        _KERAS_2: (
+            "optimizer",
+            "loss",
+            "metrics",
+            "loss_weights",
+            "sample_weight_mode",
+            "weighted_metrics",
+        ),
+        _TF_2: ("optimizer", "loss", "metrics", "loss_weights", "weighted_metrics"),
+    },
 }
 
 _current: Version = ERAS["3"]
@@ -101,7 +112,7 @@ def as_version(era: str | int | Version) -> Version:
     if text in ERAS:
         return ERAS[text]
     parts = text.split("-")[0].split(".")
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdigit() for part in parts) or parts[0] not in ("1", "2", "3"):
         raise ValueError(
             f"Unknown Keras version {era!r}; give one of {', '.join(ERAS)} or one such as 2.3.1."
         )
@@ -133,8 +144,12 @@ def using(era: str | int | Version) -> Iterator[None]:
 
 def value(row: str) -> Any:
     """Return the value of a row in the current version."""
-    held = [(since, item) for since, item in ROWS[row].items() if since <= _current]
-    return max(held, key=lambda pair: pair[0])[1] if held else next(iter(ROWS[row].values()))
+    return _in_force(ROWS[row])
+
+
+def _in_force(row: dict[Version, Any]) -> Any:
+    held = [since for since in row if since <= _current]
+    return row[max(held)] if held else next(iter(row.values()))
 
 
 def defaults(owner: str) -> dict[str, Any]:
@@ -154,4 +169,6 @@ def defaults(owner: str) -> dict[str, Any]:
 
 def order(owner: str) -> tuple[str, ...] | None:
     """Return the names of a method's positional arguments where their order is not Keras 3's."""
-    return ORDERS.get(owner) if _current < _KERAS_3 else None
+    if _current >= _KERAS_3 or owner not in ORDERS:
+        return None
+    return _in_force(ORDERS[owner])

@@ -18,7 +18,7 @@ import torch
 
 from torchkeras import dtypes, eras, random, registry
 from torchkeras.registry import Configurable, register
-from torchkeras.variable import Variable
+from torchkeras.variable import Variable, as_tensor
 
 Shape = Sequence[int]
 
@@ -477,8 +477,7 @@ def _truncated_normal(
 
 
 def _to_cpu(value: Any, dtype: Any) -> torch.Tensor:
-    tensor = value if isinstance(value, torch.Tensor) else torch.from_numpy(np.array(value))
-    return tensor.detach().to(device="cpu", dtype=dtypes.to_torch(dtype))
+    return as_tensor(value, dtypes.to_torch(dtype), torch.device("cpu")).detach()
 
 
 def _given(value: Any, shape: Shape, dtype: Any = None) -> torch.Tensor:
@@ -542,4 +541,4 @@ def draw(initializer: Any, shape: Shape, dtype: str) -> torch.Tensor:
     parameters = inspect.signature(initializer).parameters.values()
     takes_dtype = any(p.name == "dtype" or p.kind is p.VAR_KEYWORD for p in parameters)
     values = initializer(shape, dtype=dtype) if takes_dtype else initializer(shape)
-    return values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))
+    return as_tensor(values)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import numpy as np
+
 from torchkeras import eras
 
 T = TypeVar("T")
@@ -121,8 +123,11 @@ def reads_arguments(owner: str) -> Callable[[T], T]:
         def read(self, *args, **kwargs):
             order = eras.order(owner) if args else None
             if order is not None and len(args) <= len(order):
-                kwargs.update(zip(order, args, strict=False))
-                args = ()
+                given = dict(zip(order, args, strict=False))
+                twice = given.keys() & kwargs.keys()
+                if twice:
+                    raise TypeError(f"{owner} got multiple values for argument {min(twice)!r}")
+                args, kwargs = (), given | kwargs
             if not names.issuperset(kwargs):
                 kwargs = _translate(owner, type(self), names, is_open, kwargs)
             for name, default in eras.defaults(owner).items():
@@ -205,7 +210,7 @@ class Configurable:
 
     def __new__(cls, *args: Any, **kwargs: Any):
         instance = super().__new__(cls)
-        if not is_builtin(cls):
+        if _is_captured(cls):
             instance.__dict__["_captured"] = (args, kwargs)
         return instance
 
@@ -213,7 +218,7 @@ class Configurable:
         """Return the arguments that make this object again, as plain Python values."""
         cls = type(self)
         captured = self.__dict__.get("_captured")
-        if captured is not None and _overrides_init(cls):
+        if captured is not None:
             names = _captured_arguments(cls, *captured)
             return {name: serialize_value(item) for name, item in names.items()}
         builtin = next((base for base in cls.__mro__ if base in _modules), None)
@@ -233,14 +238,15 @@ def _config_names(cls: type) -> tuple[str, ...]:
     return tuple(n for n in [*names, *cls.config_also] if n not in cls.config_without)
 
 
-def _overrides_init(cls: type) -> bool:
-    """Tell whether a user's class writes its own ``__init__`` (above the nearest built-in)."""
+@functools.cache
+def _is_captured(cls: type) -> bool:
+    """Tell whether a user's class writes its own ``__init__`` and leaves ``get_config`` to us."""
+    own: set[str] = set()
     for base in cls.__mro__:
         if base in _modules:
-            return False
-        if "__init__" in base.__dict__:
-            return True
-    return False
+            break
+        own.update(base.__dict__)
+    return "__init__" in own and "get_config" not in own
 
 
 def _captured_arguments(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
@@ -267,6 +273,8 @@ def serialize_value(item: Any) -> Any:
     """Return a config's form of a value: objects as dictionaries or names, the rest as it is."""
     if isinstance(item, Configurable) or is_builtin(item) or inspect.isroutine(item):
         return serialize(item)
+    if isinstance(item, np.generic):
+        return item.item()
     if isinstance(item, list):
         return [serialize_value(part) for part in item]
     if isinstance(item, tuple):
@@ -387,10 +395,11 @@ def deserialize(
     cls = find(kind, name if name in names else config["class_name"], custom_objects)
     if not hasattr(cls, "from_config"):
         return cls(**inner) if inspect.isclass(cls) else cls
-    made = cls.from_config(dict(inner))
-    build = config.get("build_config")
-    if build and hasattr(made, "build_from_config"):
-        made.build_from_config(build)
+    with custom_object_scope(custom_objects or {}):
+        made = cls.from_config(dict(inner))
+        build = config.get("build_config")
+        if build and hasattr(made, "build_from_config"):
+            made.build_from_config(build)
     return made
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from torchkeras import dtypes
+from torchkeras import config, dtypes
 
 
 class Transform(NamedTuple):
@@ -103,10 +103,7 @@ class Variable:
 
     def numpy(self) -> np.ndarray:
         """Return a copy of the weight as an array in Keras' layout."""
-        value = self.value.detach().cpu()
-        if value.dtype is torch.bfloat16:  # which numpy does not have
-            value = value.float()
-        return value.numpy().copy()
+        return dtypes.to_numpy(self.value).copy()
 
     # ---------------------------------------------------------------------------- what it is
 
@@ -165,9 +162,7 @@ class Variable:
         Raises:
             ValueError: when the shape differs.
         """
-        new = value.value if isinstance(value, Variable) else value
-        if not isinstance(new, torch.Tensor):
-            new = torch.as_tensor(np.asarray(new))
+        new = as_tensor(value, device=self.device)
         target = self.value
         if new.shape != target.shape:
             raise ValueError(
@@ -225,6 +220,33 @@ class Variable:
     __hash__ = object.__hash__
 
 
+def as_tensor(
+    value: Any, dtype: torch.dtype | None = None, device: torch.device | None = None
+) -> torch.Tensor:
+    """Turn a number, list, array, frame, Variable or tensor into a tensor.
+
+    Args:
+        value: of any shape; Python floats, and numpy's, which are such, become ``floatx``; the rest
+            keeps its dtype.
+        dtype: the dtype to have; the value's own unless given.
+        device: where it shall live; a tensor stays where it is unless given, the rest goes to the
+            device in force.
+    """
+    if isinstance(value, Variable):
+        value = value.value
+    if not isinstance(value, torch.Tensor):
+        value = value.to_numpy() if hasattr(value, "to_numpy") else value
+        array = np.asarray(value)
+        if array.dtype == np.float64 and not isinstance(value, np.ndarray):
+            dtype = dtype or dtypes.to_torch(None)
+        value = torch.as_tensor(dtypes.torch_ready(array), device=device or config.device())
+    if dtype is not None and value.dtype is not dtype:
+        value = value.to(dtype)
+    if device is not None and value.device != device:
+        value = value.to(device)
+    return value
+
+
 def _registered(owner: Any, path: str) -> torch.Tensor:
     """Read past an owner whose attribute answers with the Variable itself."""
     parameters, buffers = owner._parameters, owner._buffers
@@ -243,11 +265,9 @@ def _values(part: Any) -> Any:
 
 def _operand(item: Any, variable: Variable) -> Any:
     """Turn what a Variable is combined with into something torch takes."""
-    if isinstance(item, Variable):
-        return item.value
-    if isinstance(item, (np.ndarray, np.generic, list, tuple)):
+    if isinstance(item, (Variable, np.ndarray, np.generic, list, tuple)):
         like = variable.parameter
-        return torch.as_tensor(item, device=like.device).to(like.dtype)
+        return as_tensor(item, None if isinstance(item, Variable) else like.dtype, like.device)
     return item
 
 

@@ -6,6 +6,8 @@ import pytest
 import torchkeras
 from torchkeras import constraints, eras, initializers, layers, optimizers, regularizers
 from torchkeras.compat.arguments import RENAMED, only
+from torchkeras.layers import Dense
+from torchkeras.models import Sequential
 
 
 def test_dense():
@@ -97,3 +99,17 @@ def test_every_owner_exists():
         found = [getattr(place, name) for place in places if hasattr(place, name)]
         assert found, owner
         assert not method or hasattr(found[0], method), owner
+
+
+def test_arguments_of_old_fit_and_its_kin():
+    model = Sequential([Dense(1, input_dim=1)])
+    model.compile("sgd", "mse", sample_weight_mode=None)
+    x = np.ones((2, 1))
+    model.fit(x, x, nb_epoch=1, verbose=0, workers=4, use_multiprocessing=True)
+    model.evaluate(x, x, verbose=0, max_queue_size=2)
+    model.predict(x, verbose=0, workers=1)
+    model.train_on_batch(x, x, reset_metrics=True)
+    with pytest.raises(ValueError, match="reset_metrics=False"):
+        model.train_on_batch(x, x, reset_metrics=False)
+    with pytest.raises(ValueError, match="sample_weight_mode='temporal'"):
+        model.compile("sgd", "mse", sample_weight_mode="temporal")

@@ -165,6 +165,16 @@ def test_batch_normalization_moves_biased_statistics_in_training_only():
     np.testing.assert_allclose(layer.moving_variance.numpy(), [1.0, 0.9 + 10.0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1e3])
+def test_batch_normalization_statistics_are_accurate_at_every_scale(scale):
+    x = torch.randn(64, 3, dtype=torch.float64) * scale
+    layer = BatchNormalization(momentum=0.0)
+    layer(x.float(), training=True)
+    expected = x.numpy().var(0)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), x.numpy().mean(0), rtol=1e-4)
+
+
 def test_batch_normalization_frozen_infers_and_batch_of_one_trains():
     layer = BatchNormalization()
     layer.build((None, 2))

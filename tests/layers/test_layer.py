@@ -1,7 +1,9 @@
 """The life-cycle of a layer: construction, build, call, weights, flags, config."""
 
 import copy
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -175,6 +177,10 @@ def test_training_argument_flips_the_subtree_for_one_call_and_restores_each_modu
     assert model(torch.zeros(1, 1), training=True).item() == 2
     assert model.layers[0].training and not model.layers[2].training
     assert not model.layers[1].module.training
+    # also where the outermost agrees already
+    assert model(torch.zeros(1, 1)).item() == 1
+    assert model(torch.zeros(1, 1), training=False).item() == 0
+    assert model.layers[0].training
 
 
 def test_raw_torch_modules_start_in_inference():
@@ -391,6 +397,11 @@ def test_attributes_that_a_module_needs_are_refused_by_name(name):
         Bad()
 
 
+def test_input_dim_and_input_shape_exclude_each_other():
+    with pytest.raises(ValueError, match="input_dim=5 and input_shape"):
+        Dense(3, input_shape=(8,), input_dim=5)
+
+
 def test_unknown_arguments_name_the_nearest():
     with pytest.raises(ValueError, match="Dense.*'unit_s'.*'units'"):
         Dense(3, unit_s=1)
@@ -427,6 +438,86 @@ def test_activity_regularizer_is_divided_by_the_batch():
     layer = Activation("linear", activity_regularizer="l2")
     layer(torch.full((4, 2), 3.0))
     assert layer.losses[0].item() == pytest.approx(0.01 * 4 * 2 * 9 / 4)
+
+
+def regularized():
+    model = Sequential(
+        [Input((2,)), Dense(2, activity_regularizer="l2", kernel_initializer="ones", name="d")]
+    )
+    return model, torch.ones(4, 2)
+
+
+def test_penalties_on_outputs_belong_to_the_last_outermost_call():
+    model, x = regularized()
+    assert model.losses == []
+    for _ in range(3):
+        model(x)
+        assert [loss.item() for loss in model.losses] == [pytest.approx(0.01 * 4 * 2 * 4 / 4)]
+    twice = Sequential([Input((2,)), model, model])
+    twice(x)
+    assert len(twice.losses) == 2
+    shared = Dense(2, activity_regularizer="l2")
+    again = Sequential([Input((2,)), shared, shared])
+    again(x)
+    assert len(again.losses) == 2
+
+
+def test_penalties_of_a_layer_that_a_step_does_not_call_are_not_added():
+    model, x = regularized()
+    model.unused = Dense(2, activity_regularizer="l2")
+    model.unused(x.clone().requires_grad_())
+    model.compile("sgd", "mse")
+    for _ in range(2):
+        model.fit(x, x, verbose=0)
+    assert model.losses == []  # and with them the last step's graph
+
+
+def test_deepcopy_and_pickle_after_a_call_with_penalties():
+    model, x = regularized()
+    model(x)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert twin.losses == [] and torch.equal(twin(x), model(x))
+    model.compile("sgd", "mse")
+    model.fit(x, x, verbose=0)
+    assert torch.equal(copy.deepcopy(model)(x), model(x))
+
+
+def test_probing_a_shape_leaves_no_penalty_and_happens_once():
+    class Count(Layer):
+        def call(self, inputs):
+            self.__dict__["calls"] = self.__dict__.get("calls", 0) + 1
+            return inputs * 1
+
+    layer = Count(activity_regularizer="l2")
+    for _ in range(3):
+        assert layer.compute_output_shape((None, 3)) == (None, 3)
+    assert layer.calls == 2 and layer.losses == []
+
+
+def test_a_model_that_nobody_holds_is_freed_at_once():
+    gc.collect()
+    gc.disable()
+    try:
+        model, x = regularized()
+        model(x)
+        _ = model.layers[0].kernel, model.weights, model.inputs[0].shape
+        gone = weakref.ref(model)
+        del model, _
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_constructor_arguments_are_kept_only_where_the_config_needs_them():
+    class Own(Layer):
+        def __init__(self, data, **kwargs):
+            super().__init__(**kwargs)
+
+        def get_config(self):
+            return {}
+
+    assert "_captured" not in Own(np.zeros(10)).__dict__
+    assert "_captured" in Scale(3.0).__dict__ and "_captured" not in Dense(3).__dict__
 
 
 def test_config_of_a_users_subclass_without_get_config_round_trips():

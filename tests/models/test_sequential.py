@@ -1,5 +1,7 @@
 """Sequential: adding, taking away, building, counting, config."""
 
+import json
+
 import numpy as np
 import pandas
 import pytest
@@ -234,3 +236,19 @@ def test_trainable_in_the_constructor():
 def test_a_sequential_is_a_model_and_a_module():
     model = Sequential([Dense(1, input_dim=1)])
     assert isinstance(model, Model) and isinstance(model, Layer) and isinstance(model, nn.Module)
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("save", "torch.save"), ("fit_generator", "pass arrays"), ("predict_classes", "argmax")],
+)
+def test_what_is_not_there_says_what_to_do(name, advice):
+    model = Sequential([Dense(1)])
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match=f"Sequential.{name}: .*{advice}"):
+        getattr(model, name)
+
+
+def test_numpy_numbers_in_a_config_are_plain():
+    model = Sequential([Input((4,)), Dropout(np.float32(0.5)), BatchNormalization(momentum=0.9)])
+    assert json.loads(json.dumps(model.get_config()))["layers"][1]["config"]["rate"] == 0.5

@@ -69,7 +69,7 @@ def test_curve_of_20_epochs(optimizer, arguments):
     np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-4)
     np.testing.assert_allclose(ours["accuracy"], theirs["accuracy"], atol=2 / 768)
     np.testing.assert_allclose(
-        our_model.predict(X, verbose=0), their_model.predict(X, verbose=0), rtol=1e-2, atol=1e-4
+        our_model.predict(X, verbose=0), their_model.predict(X, verbose=0), rtol=1e-3, atol=1e-5
     )
 
 
@@ -125,7 +125,7 @@ def test_penalties_constraints_and_batch_normalization():
     np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-4)
     np.testing.assert_allclose(our_evaluation, their_evaluation, rtol=1e-4)
     for mine, other in zip(our_weights, their_weights, strict=True):
-        np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,9 @@ def test_compiled_without_a_loss():
         (X, Y, {"validation_freq": 0, "validation_split": 0.5}, "validation_freq"),
         (X, Y, {"epoch": 3}, "Model.fit.*'epoch'.*'epochs'"),
         (np.float64(3), Y, {}, "axis of samples"),
+        (X, Y, {"validation_freq": 0}, "validation_freq"),
+        (X, Y, {"validation_steps": -3}, "validation_steps"),
+        (X, Y, {"validation_batch_size": 0}, "validation_batch_size"),
     ],
 )
 def test_fit(x, y, arguments, message):

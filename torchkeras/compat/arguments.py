@@ -42,6 +42,15 @@ def only(owner: str, name: str, *values: Any) -> Callable[[Any], dict[str, Any]]
     return check
 
 
+def _nothing(value: Any) -> dict[str, Any]:
+    """Take an argument that says how generators are read; arrays, which are taken, are not."""
+    return {}
+
+
+_READING: dict[str, Rename] = dict.fromkeys(
+    ("max_queue_size", "workers", "use_multiprocessing", "max_q_size"), _nothing
+)
+
 # Class or method -> old argument -> what it is now.
 RENAMED: dict[str, dict[str, Rename]] = {
     "Dense": {"output_dim": "units", **_WEIGHTS},
@@ -56,7 +65,15 @@ RENAMED: dict[str, dict[str, Rename]] = {
     "L2": {"l": "l2"},
     "MaxNorm": {"m": "max_value"},
     "MinMaxNorm": {"low": "min_value", "high": "max_value"},
-    "Model.fit": {"nb_epoch": "epochs"},
+    "Model.compile": {
+        "sample_weight_mode": only("Model.compile", "sample_weight_mode", None),
+        "target_tensors": only("Model.compile", "target_tensors", None),
+    },
+    "Model.fit": {"nb_epoch": "epochs", **_READING},
+    "Model.evaluate": _READING,
+    "Model.predict": _READING,
+    "Model.train_on_batch": {"reset_metrics": only("train_on_batch", "reset_metrics", True)},
+    "Model.test_on_batch": {"reset_metrics": only("test_on_batch", "reset_metrics", True)},
 }
 for _optimizer in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam"):
     RENAMED[_optimizer] = {"lr": "learning_rate"}

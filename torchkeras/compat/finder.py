@@ -10,7 +10,6 @@ import importlib.util
 import os
 import sys
 import types
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 from torchkeras import eras
 from torchkeras.compat import modules
 from torchkeras.compat.tensorflow import FakeTensorFlow, is_namespace
+from torchkeras.warn import warn_user
 
 _KERAS = ("keras", "tf_keras")
 _TENSORFLOW = "tensorflow"
@@ -178,9 +178,8 @@ def _forget_real_keras() -> None:
     if tensorflow is not None and not isinstance(tensorflow, FakeTensorFlow):
         tensorflow.keras = modules.alias("")
     if real:
-        warnings.warn(
+        warn_user(
             f"{real[0].partition('.')[0]} was imported before torchkeras.install(). Imports from "
             "here on give torchkeras; names taken before are still Keras' own, and the two do not "
             "mix. Call torchkeras.install() before the first `import keras`.",
-            stacklevel=3,
         )

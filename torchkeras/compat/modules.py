@@ -285,7 +285,8 @@ def absence(path: str, name: str) -> str:
     if targets is not None:
         place = "" if targets[0] == f"torchkeras.{below}" else f" (it belongs to {targets[0]})"
         return f"torchkeras has no {dotted} yet{place}."
-    near = difflib.get_close_matches(name, dir(alias(path)), n=3, cutoff=0.75)
+    things = [found for found in dir(alias(path)) if f"{path}.{found}".lstrip(".") not in MODULES]
+    near = difflib.get_close_matches(name, things, n=3, cutoff=0.75)
     hint = f" Did you mean {' or '.join(repr(found) for found in near)}?" if near else ""
     return f"torchkeras has no {dotted} (yet).{hint}"
 

@@ -6,6 +6,7 @@ import functools
 import inspect
 import itertools
 import types
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,11 +16,12 @@ from torch import nn
 
 from torchkeras import config, dtypes, eras, initializers, registry, regularizers
 from torchkeras.graph import KerasTensor
-from torchkeras.layers import probe
+from torchkeras.layers import activity, probe
+from torchkeras.layers.mode import mode
 from torchkeras.layers.spec import InputSpec
 from torchkeras.layers.tracking import modules_in, track
 from torchkeras.layers.weighted import Weighted, resolve
-from torchkeras.variable import Variable
+from torchkeras.variable import Variable, as_tensor
 
 # What nn.Module itself calls: an attribute of the same name breaks it far from the cause.
 _MODULE_NEEDS = frozenset(
@@ -97,10 +99,12 @@ class Layer(Weighted):
             _placed_shape=None,
             _added_rows=[],
             _frozen_paths=set(),
-            _activity_loss=None,
+            _activity_losses=[],
+            _probed={},
             _scope="",
             _tracked=set(),
-            _variables={},
+            # Weak, since each knows its layer: a model is freed as soon as nobody holds it.
+            _variables=weakref.WeakValueDictionary(),
             # What __init__ sets, for the class that forgets to call it.
             activity_regularizer=None,
             dtype_policy=dtypes.policy(None),
@@ -142,6 +146,8 @@ class Layer(Weighted):
             raise ValueError(f"A layer's name cannot contain '/'; received {name!r}.")
         self.name = name or registry.auto_name(_prefix(type(self)))
         self.activity_regularizer = regularizers.get(activity_regularizer)
+        if self.activity_regularizer is not None:
+            activity.use()
         self.dtype_policy = dtypes.policy(dtype)
         self.autocast = autocast
         self.__dict__["_trainable"] = bool(trainable)
@@ -174,12 +180,16 @@ class Layer(Weighted):
         shape = tuple(input_shape)
         if not self.built:
             self.build(shape)
-        dtype = self.dtype_policy.torch_dtype
+        if shape not in self._probed:
+            dtype = self.dtype_policy.torch_dtype
 
-        def run(inputs: torch.Tensor) -> torch.Tensor:
-            return self(inputs, training=False)
+            def run(inputs: torch.Tensor) -> torch.Tensor:
+                return self(inputs, training=False)
 
-        return probe.output_shape(self.name, run, shape, dtype, self._device())
+            found = probe.output_shape(self.name, run, shape, dtype, self._device())
+            activity.drop(self)
+            self._probed[shape] = found
+        return self._probed[shape]
 
     def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """Prepare the inputs, build at the first call, and ``call``.
@@ -188,15 +198,13 @@ class Layer(Weighted):
             args: the inputs first: a tensor, an array, or lists of numbers.
             training: training or inference for this call; the module's own flag unless given.
         """
-        if training is None or bool(training) is self.training:
-            return self._run(args, kwargs)
-        modes = [(module, module.training) for module in self.modules()]
-        try:
-            self.train(bool(training))
-            return self._run(args, kwargs)
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        if training is not None:
+            with mode(self, bool(training)):
+                return self.forward(*args, **kwargs)
+        if activity.in_use():
+            with activity.call_of(self):
+                return self._run(args, kwargs)
+        return self._run(args, kwargs)
 
     def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         if not args:
@@ -213,7 +221,7 @@ class Layer(Weighted):
         outputs = self.call(inputs, *args[1:], **kwargs)
         if self.activity_regularizer is not None:
             penalty = self.activity_regularizer(outputs)
-            self.__dict__["_activity_loss"] = penalty / outputs.shape[0]
+            self._activity_losses.append(penalty / outputs.shape[0])
         return outputs
 
     def _prepare(self, inputs: Any) -> Any:
@@ -225,10 +233,13 @@ class Layer(Weighted):
                     f"Layer {self.name!r} was called on a symbolic input. Functional models are "
                     "not supported yet: add layers to a Sequential model."
                 )
-            if isinstance(inputs, Variable):
-                inputs = inputs.value
-            elif isinstance(inputs, (np.ndarray, np.generic, list, tuple, int, float)):
-                inputs = _as_tensor(self.name, inputs, self._device())
+            if isinstance(inputs, (Variable, np.ndarray, np.generic, list, tuple, int, float)):
+                try:
+                    inputs = as_tensor(inputs, device=self._device())
+                except (TypeError, ValueError) as error:
+                    raise ValueError(
+                        f"Layer {self.name!r} cannot take {type(inputs).__name__} as input: {error}"
+                    ) from None
             else:
                 return inputs
         wanted = self.dtype_policy.torch_dtype
@@ -253,6 +264,7 @@ class Layer(Weighted):
                 variable = self._variable(row)
                 variable.assign(initializers.draw(initializer, variable.shape, variable.dtype))
         self._name_sublayers()
+        self._probed.clear()
         self.__dict__["built"] = True
         self.__dict__["_build_shape"] = input_shape
         self.train(self.training)
@@ -370,16 +382,11 @@ class Layer(Weighted):
     def losses(self) -> list[torch.Tensor]:
         """The penalties: of regularized weights, and of activities in the last call."""
         penalties = [v.regularizer(v.value) for v in self.regularized_variables()]
-        return penalties + [layer._activity_loss for layer in self.active_layers()]
+        return penalties + activity.penalties(self)
 
     def regularized_variables(self) -> list[Variable]:
         """The trainable weights that have a regularizer."""
         return [variable for variable in self.trainable_weights if variable.regularizer is not None]
-
-    def active_layers(self) -> list[Layer]:
-        """The layers (this one included) whose last call left a penalty on its output."""
-        layers = (module for module in self.modules() if isinstance(module, Layer))
-        return [layer for layer in layers if layer._activity_loss is not None]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again, as plain Python values."""
@@ -441,18 +448,6 @@ def _prefix(cls: type) -> str:
     return name.lower() if eras.value("names.lower") else registry.snake_case(name)
 
 
-def _as_tensor(name: str, inputs: Any, device: torch.device) -> torch.Tensor:
-    try:
-        array = np.asarray(inputs)
-        if array.dtype == np.float64 and not isinstance(inputs, (np.ndarray, np.generic)):
-            array = array.astype(config.floatx())
-        return torch.as_tensor(dtypes.torch_ready(array), device=device)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Layer {name!r} cannot take {type(inputs).__name__} as input: {error}"
-        ) from None
-
-
 def _first_shape(
     input_shape: Any, input_dim: int | None, batch_input_shape: Any, batch_size: int | None
 ) -> tuple[int | None, ...] | None:
@@ -460,6 +455,10 @@ def _first_shape(
     if batch_input_shape is not None:
         return tuple(batch_input_shape)
     if input_dim is not None:
+        if input_shape is not None:
+            raise ValueError(
+                f"input_dim={input_dim!r} and input_shape={input_shape!r} say the same; give one."
+            )
         input_shape = (input_dim,)
     if input_shape is None:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from torchkeras.layers.base import Layer, empty_module
 from torchkeras.layers.spec import InputSpec
 from torchkeras.registry import register
 from torchkeras.variable import TRANSPOSE, Weight
+
+# id of an InputLayer -> its symbolic tensor, while somebody holds it (it holds the layer).
+_outputs: weakref.WeakValueDictionary[int, KerasTensor] = weakref.WeakValueDictionary()
 
 
 @register("layer")
@@ -31,9 +35,6 @@ class InputLayer(Layer):
         optional: whether ``None`` may be fed; must be false.
         ragged: must be false.
         name: the layer's name.
-
-    Attributes:
-        output: the symbolic tensor that enters the model.
 
     Raises:
         ValueError: when no shape is given, or two.
@@ -75,7 +76,6 @@ class InputLayer(Layer):
             batch_shape = (batch_size, *shape)
         self.batch_shape = arguments.shape("Input", "shape", batch_shape)
         self.input_dtype = dtypes.name_of(dtype)
-        self.output = KerasTensor(self.batch_shape, self.input_dtype, self.name, source=self)
         self.sparse = self.ragged = self.optional = False
         self.built = True
 
@@ -86,6 +86,15 @@ class InputLayer(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape."""
         return input_shape
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic tensor that enters the model, one as long as somebody holds it."""
+        tensor = _outputs.get(id(self))
+        if tensor is None:
+            tensor = KerasTensor(self.batch_shape, self.input_dtype, self.name, source=self)
+            _outputs[id(self)] = tensor
+        return tensor
 
     @property
     def dtype(self) -> str:

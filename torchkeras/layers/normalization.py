@@ -136,14 +136,25 @@ class BatchNormalization(Layer):
         channels_second = inputs.movedim(self.axis, 1)
         norm = self.norm
         if self.training and self.trainable:
-            outputs, mean, inverse_deviation = torch.native_batch_norm(
-                channels_second, norm.weight, norm.bias, None, None, True, 0.0, self.epsilon
+            # With momentum 1 torch leaves the batch's own statistics in these.
+            mean, variance = norm.running_mean.new_zeros(2, len(norm.running_mean)).unbind()
+            outputs = torch.batch_norm(
+                channels_second,
+                norm.weight,
+                norm.bias,
+                mean,
+                variance,
+                training=True,
+                momentum=1.0,
+                eps=self.epsilon,
+                cudnn_enabled=torch.backends.cudnn.enabled,
             )
             with torch.no_grad():
-                # The kernel gives 1 / sqrt(variance + epsilon), of the biased variance.
-                variance = inverse_deviation.pow(-2).sub_(self.epsilon)
-                norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), 1 - self.momentum)
-                norm.running_var.lerp_(variance.to(norm.running_var.dtype), 1 - self.momentum)
+                # torch's variance is unbiased, Keras' is not; of one sample it is 0.
+                count = inputs.numel() // len(mean)
+                biased = variance * ((count - 1) / count) if count > 1 else torch.zeros_like(mean)
+                norm.running_mean.lerp_(mean, 1 - self.momentum)
+                norm.running_var.lerp_(biased, 1 - self.momentum)
         else:
             outputs = functional.batch_norm(
                 channels_second,

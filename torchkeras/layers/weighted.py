@@ -86,7 +86,7 @@ class Weighted(Configurable, nn.Module):
         return [self._variable(row) for row in self._own_rows() if row.trainable is trainable]
 
     def _variable(self, row: Weight) -> Variable:
-        """Return the one Variable of a weight of this layer, so that ``is`` and ``in`` work."""
+        """Return the one Variable of a weight of this layer, so that ``is`` compares weights."""
         variable = self._variables.get(row.path)
         if variable is None:
             variable = self._variables[row.path] = Variable(self, row)
@@ -94,8 +94,10 @@ class Weighted(Configurable, nn.Module):
         return variable
 
     def __getstate__(self) -> dict[str, Any]:
-        # Variables are made again when somebody asks for them.
-        return {**self.__dict__, "_variables": {}}
+        # Variables are made again when somebody asks for them; penalties are of a call that was.
+        state = {**self.__dict__, "_activity_losses": []}
+        del state["_variables"]
+        return state
 
     # ------------------------------------------------------------------------------- variables
 

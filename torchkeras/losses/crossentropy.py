@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torchkeras import config
 from torchkeras.losses.loss import LossFunctionWrapper
 from torchkeras.losses.tensors import as_float, as_tensor, pair, same_rank
 from torchkeras.registry import register
+from torchkeras.warn import warn_user
 
 
 def _clip(probability: torch.Tensor) -> torch.Tensor:
@@ -106,11 +106,10 @@ def categorical_crossentropy(
     y_true, y_pred = pair(y_true, y_pred)
     _need_equal_shapes("categorical_crossentropy", y_true, y_pred)
     if y_pred.shape[-1] == 1:
-        warnings.warn(
+        warn_user(
             "categorical_crossentropy of one class is always 0. With two classes and one output "
             "use binary_crossentropy.",
             SyntaxWarning,
-            stacklevel=3,
         )
     if label_smoothing:
         y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])

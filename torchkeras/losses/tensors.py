@@ -4,36 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from torchkeras import config, dtypes
-from torchkeras.variable import Variable
-
-
-def as_tensor(
-    value: Any, dtype: torch.dtype | None = None, device: torch.device | None = None
-) -> torch.Tensor:
-    """Turn a number, list, array, frame, Variable or tensor into a tensor.
-
-    Args:
-        value: of any shape; Python floats become ``floatx``.
-        dtype: the dtype to have; the value's own unless given.
-        device: where it shall live; a tensor stays where it is unless given, the rest goes to the
-            device in force.
-    """
-    if isinstance(value, Variable):
-        value = value.value
-    if not isinstance(value, torch.Tensor):
-        array = np.asarray(value)
-        if array.dtype == np.float64 and not isinstance(value, (np.ndarray, np.generic)):
-            dtype = dtype or dtypes.to_torch(None)
-        value = torch.as_tensor(array, device=device or config.device())
-    if dtype is not None and value.dtype is not dtype:
-        value = value.to(dtype)
-    if device is not None and value.device != device:
-        value = value.to(device)
-    return value
+from torchkeras import dtypes
+from torchkeras.variable import Variable, as_tensor
 
 
 def as_float(value: Any, device: torch.device | None = None) -> torch.Tensor:

@@ -13,6 +13,20 @@ from torchkeras.models.summary import print_summary
 from torchkeras.registry import register
 from torchkeras.training import Trainer
 
+# What other versions of Keras have and torchkeras has not (yet), and what to do meanwhile.
+_MISSING = {
+    **dict.fromkeys(
+        ("save", "save_weights", "load_weights", "export", "to_json", "to_yaml"),
+        "saving is not supported yet; use torch.save(model.state_dict(), path) or pickle",
+    ),
+    **dict.fromkeys(
+        ("fit_generator", "evaluate_generator", "predict_generator"),
+        "generators are not supported yet; pass arrays to fit, evaluate and predict",
+    ),
+    "predict_classes": "use predict(x).argmax(-1), or predict(x) > 0.5 for one sigmoid output",
+    "predict_proba": "use predict(x)",
+}
+
 
 @register("layer", module="keras")
 class Model(Trainer, Layer):
@@ -68,6 +82,11 @@ class Model(Trainer, Layer):
                 "layer an input_shape, call the model on a batch, or call build(input_shape)."
             )
         return super().parameters(recurse)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _MISSING:
+            raise AttributeError(f"{type(self).__name__}.{name}: {_MISSING[name]}.")
+        return super().__getattr__(name)
 
     def summary(
         self,

@@ -79,7 +79,7 @@ class Sequential(Model):
         self._append(layer)
         try:
             self._build_if_known()
-        except ValueError:
+        except Exception:
             # A layer that does not fit is not left behind.
             self._drop_last()
             self._build_if_known()
@@ -291,8 +291,9 @@ class Sequential(Model):
                 f"The config of a Sequential needs the key 'layers'; received {sorted(config)}."
             )
         rest = {k: v for k, v in config.items() if k not in ("layers", "build_input_shape")}
-        with registry.custom_object_scope(custom_objects or {}):
-            layers = [registry.deserialize("layer", layer) for layer in config["layers"]]
+        layers = [
+            registry.deserialize("layer", layer, custom_objects) for layer in config["layers"]
+        ]
         model = cls(layers, **rest)
         if not model.built and config.get("build_input_shape"):
             model.build(tuple(config["build_input_shape"]))

@@ -6,7 +6,6 @@ import inspect
 import itertools
 import numbers
 import re
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -27,6 +26,7 @@ from torchkeras.optimizers.parameters import (
 from torchkeras.optimizers.stateful import Stateful
 from torchkeras.registry import auto_name, register, snake_case
 from torchkeras.variable import Variable
+from torchkeras.warn import warn_user
 
 # The order of Keras' configs, which is not that of the signatures.
 _CONFIG_FIRST = (
@@ -155,10 +155,9 @@ class Optimizer(Stateful):
 
     def _read_decay(self, decay: float | None) -> float:
         if decay and not eras.value("optimizers.decay"):
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__}: decay={decay} belongs to Keras 1 and 2 and is ignored, as "
                 "Keras 3 does; run with --keras=2 to have it honoured.",
-                stacklevel=4,
             )
             return 0.0
         return float(decay or 0.0)
@@ -522,10 +521,9 @@ class Optimizer(Stateful):
         if missing and tuple(missing) not in self._warned:
             self._warned.add(tuple(missing))
             names = [label_of(self._model_variables[index]) for index in missing]
-            warnings.warn(
+            warn_user(
                 f"Gradients do not exist for variables {names}: they stay as they are. Does the "
                 "loss depend on them?",
-                stacklevel=4,
             )
 
     # ---------------------------------------------------------------------------- hooks of torch

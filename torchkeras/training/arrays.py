@@ -79,13 +79,6 @@ def only_parts(x: Any, y: Any) -> tuple[Any, Any]:
     return x, only_part(y, len(x) if hasattr(x, "__len__") else None)
 
 
-def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Return a tensor's numbers as an array on the host, bfloat16 as float32."""
-    if tensor.dtype is torch.bfloat16:  # which numpy does not have
-        tensor = tensor.float()
-    return tensor.detach().cpu().numpy()
-
-
 def _plain(name: str, data: torch.Tensor) -> torch.Tensor:
     if data.is_nested or data.layout is not torch.strided or data.is_quantized:
         raise ValueError(
@@ -128,7 +121,7 @@ def _frame_values(data: Any) -> np.ndarray:
 def _without_tensors(data: Any) -> Any:
     """Make arrays of tensors in lists: numpy reads none that has gradients or is on a GPU."""
     if isinstance(data, torch.Tensor):
-        return to_numpy(data)
+        return dtypes.to_numpy(data)
     first = data
     while isinstance(first, (list, tuple)) and first:
         first = first[0]

@@ -14,7 +14,7 @@ from torchkeras import config, dtypes
 from torchkeras.training import arrays
 from torchkeras.training.arguments import count, count_if_given
 from torchkeras.training.arrays import as_tensor
-from torchkeras.training.warn import warn_user
+from torchkeras.warn import warn_user
 
 # Below this size a shuffled copy of an epoch is quicker than picking each batch's rows.
 _COPIED = 2**21

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from torchkeras.training.warn import warn_user
+from torchkeras.warn import warn_user
 
 
 class NotedFlags:

@@ -44,13 +44,11 @@ class Objective:
                 "torchkeras.losses.MeanSquaredError()."
             )
         # Unknown names are errors of compile, not of fit; the shapes only choose among accuracies.
-        if loss is not None:
-            losses.choose(loss, (1, 1), (1, 1))
-        self.names = _unique(
-            [metrics.choose(m, (1, 1), (1, 1)).name for m in self._wanted + self._weighted],
-            len(self._wanted),
-        )
         self.loss: losses.Loss | None = None
+        if loss is not None:
+            self.loss = losses.choose(loss, (1, 1), (1, 1))
+        self._first = [metrics.choose(m, (1, 1), (1, 1)) for m in self._wanted + self._weighted]
+        self.names = _unique([metric.name for metric in self._first], len(self._wanted))
         self.metrics: list[metrics.Metric] = []
         self.built = False
         self._clear()
@@ -67,21 +65,18 @@ class Objective:
         """Choose loss and metrics for the shapes of a batch of targets and outputs."""
         if self.built:
             return
-        self.loss = losses.choose(self.given, y_shape, output_shape)
+        if losses.is_by_shape(self.given):
+            self.loss = losses.choose(self.given, y_shape, output_shape)
         self.metrics = [
-            metrics.choose(metric, y_shape, output_shape)
-            for metric in self._wanted + self._weighted
+            metrics.choose(given, y_shape, output_shape) if metrics.is_by_shape(given) else first
+            for given, first in zip(self._wanted + self._weighted, self._first, strict=True)
         ]
-        self._deferred = [
-            (metric, index >= len(self._wanted))
-            for index, metric in enumerate(self.metrics)
-            if metric.deferrable
-        ]
-        self._immediate = [
-            (metric, index >= len(self._wanted))
-            for index, metric in enumerate(self.metrics)
-            if not metric.deferrable
-        ]
+        # Each with whether it takes the sample weights.
+        self._deferred: list[tuple[metrics.Metric, bool]] = []
+        self._immediate: list[tuple[metrics.Metric, bool]] = []
+        for index, metric in enumerate(self.metrics):
+            kind = self._deferred if metric.deferrable else self._immediate
+            kind.append((metric, index >= len(self._wanted)))
         self.built = True
 
     def prepare(self, y: torch.Tensor, output_shape: Sequence[int]) -> None:

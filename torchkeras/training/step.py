@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from torchkeras.layers import activity
 from torchkeras.training.data import Batch
 from torchkeras.training.objective import Objective
 
@@ -24,16 +25,14 @@ class Penalties:
     def __init__(self, model: Any):
         self._model = model
         self._terms = [(v.regularizer, v) for v in model.regularized_variables()]
-        layers = (module for module in model.modules() if hasattr(module, "_activity_loss"))
-        self._activities = any(layer.activity_regularizer is not None for layer in layers)
 
     def add_to(self, loss: torch.Tensor) -> torch.Tensor:
         """Return the loss with all penalties added."""
         for regularizer, variable in self._terms:
             loss = loss + regularizer(variable.value)
-        if self._activities:
-            for layer in self._model.active_layers():
-                loss = loss + layer._activity_loss
+        if activity.in_use():
+            for penalty in activity.penalties(self._model):
+                loss = loss + penalty
         return loss
 
 

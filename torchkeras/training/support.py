@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
 
 from torchkeras.training.data import Batches
 
@@ -60,21 +59,6 @@ def memory_explained(batches: Batches) -> Iterator[None]:
             f"shape {shape}. Lower batch_size (now {batches.batch_size}) or make the model "
             f"smaller.\n{error}"
         ) from error
-
-
-@contextlib.contextmanager
-def mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Switch a model to training or inference; each module gets its own mode back."""
-    before, modes = model.training, [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        # Through train(), which a user's module may have a version of, then the exceptions.
-        model.train(before)
-        for module, was in modes:
-            if module.training is not was:
-                module.training = was
 
 
 def check_rank(model: Any, x: torch.Tensor) -> None:

@@ -8,18 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras import config, random
+from torchkeras import config, dtypes, random
 from torchkeras.callbacks import Callback, CallbackList, History, run_params
+from torchkeras.layers import activity
+from torchkeras.layers.mode import mode
 from torchkeras.registry import reads_arguments
-from torchkeras.training import arguments, arrays, data, support
+from torchkeras.training import arguments, data, support
 from torchkeras.training.arrays import as_tensor
 from torchkeras.training.compiled import Compiled
 from torchkeras.training.data import Batches
+from torchkeras.training.on_batch import OnBatch
 from torchkeras.training.step import Penalties, TestStep, TrainStep
-from torchkeras.training.warn import warn_user
+from torchkeras.warn import warn_user
 
 
-class Trainer:
+class Trainer(OnBatch):
     """The half of a model that trains; :class:`Model` adds the layers."""
 
     _compiled: Compiled | None = None
@@ -175,6 +178,11 @@ class Trainer:
         initial_epoch = arguments.whole("initial_epoch", initial_epoch)
         verbose = arguments.verbosity(verbose)
         steps_per_epoch = arguments.count_if_given("steps_per_epoch", steps_per_epoch)
+        validation_steps = arguments.count_if_given("validation_steps", validation_steps)
+        validation_batch_size = arguments.count_if_given(
+            "validation_batch_size", validation_batch_size
+        )
+        validation_freq = arguments.frequency(validation_freq)
         data.one_kind_of_weights(sample_weight, class_weight)
         x, y, weight = data.training_data(x, y, sample_weight)
         if validation_split and validation_data is None:
@@ -189,10 +197,9 @@ class Trainer:
         batches = Batches(x, y, weight, batch_size, shuffle, steps_per_epoch, self._device())
         validation = None
         if validation_data is not None:
-            size = arguments.count_if_given("validation_batch_size", validation_batch_size)
-            steps = arguments.count_if_given("validation_steps", validation_steps)
-            validation = self._validation_batches(validation_data, size or batch_size, steps)
-            validation_freq = arguments.frequency(validation_freq)
+            validation = self._validation_batches(
+                validation_data, validation_batch_size or batch_size, validation_steps
+            )
         facts = run_params(
             verbose=verbose,
             epochs=epochs,
@@ -206,7 +213,7 @@ class Trainer:
         users_flags = self._compiled.flags.users
         with (
             self._compiled.training(),
-            support.mode(self, training=True),
+            mode(self, training=True),
             support.memory_explained(batches),
         ):
             self.stop_training = False
@@ -229,6 +236,7 @@ class Trainer:
                     break
             with users_flags():
                 callbacks.on_train_end(logs)
+        activity.drop(self)  # or the last step's graph would stay
         return callbacks.history
 
     def _train_epoch(self, batches: Batches, callbacks: CallbackList) -> None:
@@ -294,7 +302,7 @@ class Trainer:
     def _evaluate(self, batches: Batches, callbacks: CallbackList) -> dict[str, float]:
         objective, bar = self._compiled.objective, callbacks.progbar
         batches.restart()
-        with support.mode(self, training=False), support.memory_explained(batches):
+        with mode(self, training=False), support.memory_explained(batches):
             step = TestStep(self._callable(), Penalties(self), objective)
             objective.reset()
             self.stop_evaluating = False
@@ -347,7 +355,7 @@ class Trainer:
         callbacks = CallbackList(callbacks, False, verbose != 0, self, **facts)
         run, bar = self._callable(), callbacks.progbar
         outputs = []
-        with support.mode(self, training=False), torch.no_grad(), support.memory_explained(batches):
+        with mode(self, training=False), torch.no_grad(), support.memory_explained(batches):
             self.stop_predicting = False
             callbacks.on_predict_begin()
             for index, batch in enumerate(batches):
@@ -355,80 +363,13 @@ class Trainer:
                     callbacks.on_predict_batch_begin(index)
                 outputs.append(run(batch.x).cpu())
                 if callbacks.has_predict_batch_hooks:
-                    callbacks.on_predict_batch_end(index, {"outputs": arrays.to_numpy(outputs[-1])})
+                    callbacks.on_predict_batch_end(index, {"outputs": dtypes.to_numpy(outputs[-1])})
                 elif bar is not None and bar.due(index + 1):
                     bar.show(index + 1, {})
                 if self.stop_predicting:
                     break
             callbacks.on_predict_end()
-        return arrays.to_numpy(torch.cat(outputs)).view(config.prediction_type())
-
-    # ------------------------------------------------------------------------------- on batch
-
-    def train_on_batch(
-        self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
-        return_dict: bool = False,
-    ) -> float | list[float] | dict[str, float]:
-        """Do one training step on a batch.
-
-        Args:
-            x: inputs.
-            y: targets.
-            sample_weight: one weight a sample.
-            class_weight: class -> weight in the loss.
-            return_dict: return a dictionary by name.
-
-        Returns:
-            The batch's loss, or with metrics the list in the order of ``metrics_names``.
-
-        Raises:
-            ValueError: when the model is not compiled or the data does not fit it.
-        """
-        objective = self._objective("train_on_batch")
-        data.one_kind_of_weights(sample_weight, class_weight)
-        x, y, weight = data.training_data(x, y, sample_weight)
-        if class_weight is not None:
-            weight = data.class_weights(y, class_weight)
-        self._ready_for(x, y)
-        batches = Batches(x, y, weight, len(x), device=self._device())
-        with self._compiled.training(), support.mode(self, training=True):
-            objective.reset()
-            self._train_step()(next(iter(batches)))
-        return support.as_returned(objective.logs(), return_dict)
-
-    def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
-    ) -> float | list[float] | dict[str, float]:
-        """Compute the loss and the metrics of one batch.
-
-        Args:
-            x: inputs.
-            y: targets.
-            sample_weight: one weight a sample.
-            return_dict: return a dictionary by name.
-
-        Returns:
-            The batch's loss, or with metrics the list in the order of ``metrics_names``.
-        """
-        return self.evaluate(
-            x, y, len(as_tensor("x", x)), 0, sample_weight, return_dict=return_dict
-        )
-
-    def predict_on_batch(self, x: Any) -> np.ndarray:
-        """Compute the outputs of one batch.
-
-        Args:
-            x: inputs.
-
-        Returns:
-            An array ``(samples, …)``.
-        """
-        x = as_tensor("x", x)
-        return self.predict(x, len(x), verbose=0)
+        return dtypes.to_numpy(torch.cat(outputs)).view(config.prediction_type())
 
     # --------------------------------------------------------------------------------- inside
 
