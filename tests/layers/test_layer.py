@@ -321,6 +321,35 @@ def test_config_of_a_constructor_without_kwargs_round_trips():
     assert Plain.from_config(config).k == 3
 
 
+def test_what_torch_froze_stays_frozen_through_build_and_trainable():
+    class Backbone(Layer):
+        def __init__(self):
+            super().__init__()
+            self.base = nn.Linear(3, 3)
+            for parameter in self.base.parameters():
+                parameter.requires_grad_(False)
+            self.head = Dense(1)
+            self.fixed = nn.Parameter(torch.ones(3), requires_grad=False)
+
+        def call(self, inputs):
+            return self.head(self.base(inputs) * self.fixed)
+
+    layer = Backbone()
+    layer(torch.ones(1, 3))
+    for _ in range(2):
+        assert [v.name for v in layer.trainable_weights] == ["kernel", "bias"]
+        assert not layer.base.weight.requires_grad and layer.head.linear.weight.requires_grad
+        layer.trainable = True
+        layer.trainable = False
+        assert layer.trainable_weights == [] and not layer.head.linear.weight.requires_grad
+        layer.trainable = True
+    dense = Dense(2)
+    dense.build((None, 3))
+    dense.linear.bias.requires_grad_(False)
+    dense.trainable = True
+    assert [v.name for v in dense.trainable_weights] == ["kernel"]
+
+
 def test_trainable_reaches_parameters_and_counts():
     model = Sequential([Dense(3, input_dim=2), BatchNormalization()])
     assert model.count_params() == 9 + 12

@@ -99,6 +99,7 @@ class Layer(Weighted):
             _placed_shape=None,
             _added_rows=[],
             _frozen_paths=set(),
+            _frozen_before=set(),
             _activity_losses=[],
             _probed={},
             _scope="",
@@ -268,7 +269,7 @@ class Layer(Weighted):
         self.__dict__["built"] = True
         self.__dict__["_build_shape"] = input_shape
         self.train(self.training)
-        self._require_gradients()
+        self._freeze()
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
             self.__dict__["_initial_weights"] = None
@@ -295,6 +296,8 @@ class Layer(Weighted):
         super().__setattr__(name, value)
         if isinstance(value, (list, tuple, dict)) or name in self._tracked:
             self._track(name, value)
+        if isinstance(value, nn.Parameter) and not value.requires_grad:
+            self._frozen_paths.add(name)
         if isinstance(value, nn.Module):
             value.train(self.training)
             if not isinstance(value, Layer):

@@ -177,8 +177,7 @@ class Weighted(Configurable, nn.Module):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        self._require_gradients()
+        self.set_trainable_flag(value)
         for layer in self._sublayers():
             layer.trainable = value
 
@@ -188,16 +187,33 @@ class Weighted(Configurable, nn.Module):
         return [(layer, layer._trainable) for layer in layers]
 
     def set_trainable_flag(self, value: bool) -> None:
-        """Set the flag of this layer alone, not of those inside."""
-        self._trainable = value
-        self._require_gradients()
+        """Set the flag of this layer alone, not of those inside.
 
-    def _require_gradients(self) -> None:
-        """Let torch know which of the own parameters training moves."""
+        torch's ``requires_grad`` follows; a parameter that was frozen by that stays so.
+        """
+        was, self._trainable = self._trainable, bool(value)
+        if was is self._trainable:
+            return
+        for row, parameter in self._own_parameters():
+            if self._trainable:
+                parameter.requires_grad_(row.path not in self._frozen_before)
+            elif not parameter.requires_grad:
+                self._frozen_before.add(row.path)
+        if self._trainable:
+            self._frozen_before.clear()
+        self._freeze()
+
+    def _freeze(self) -> None:
+        """Let torch know which of the own parameters training does not move."""
+        for row, parameter in self._own_parameters():
+            if not (row.trainable and self._trainable):
+                parameter.requires_grad_(False)
+
+    def _own_parameters(self) -> Iterator[tuple[Weight, nn.Parameter]]:
         for row in self._own_rows():
-            tensor = self._variable(row).parameter
-            if isinstance(tensor, nn.Parameter):
-                tensor.requires_grad_(row.trainable and self._trainable)
+            parameter = self._variable(row).parameter
+            if isinstance(parameter, nn.Parameter):
+                yield row, parameter
 
     # ------------------------------------------------------------------------------ add_weight
 
