@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import numbers
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from torchkeras import config, eras
-from torchkeras.optimizers import clipping
+from torchkeras import config
+from torchkeras.optimizers import arguments, clipping
 from torchkeras.optimizers.groups import STRIDED, Group, layout_of, new_slot
 from torchkeras.optimizers.kernels import Complements
 from torchkeras.optimizers.parameters import (
@@ -103,7 +102,7 @@ class Optimizer(Stateful):
         name: str | None = None,
         **kwargs: Any,
     ):
-        rate = self._checked_rate(learning_rate)
+        rate = arguments.checked_rate(type(self).__name__, learning_rate)
         settings = {
             "params": [],
             "lr": torch.tensor(rate, dtype=torch.float32),
@@ -111,16 +110,24 @@ class Optimizer(Stateful):
         }
         torch.optim.Optimizer.__init__(self, [settings], {"lr": rate})
         self.name = name or auto_name(snake_case(type(self).__name__))
-        self.decay = self._read_decay(kwargs.pop("decay", None))
+        self.decay = arguments.read_decay(type(self).__name__, kwargs.pop("decay", None))
         if kwargs:
             known = ", ".join(list(inspect.signature(type(self).__init__).parameters)[1:-1])
             raise ValueError(
                 f"Argument(s) not recognized by {type(self).__name__}: {', '.join(kwargs)}. "
                 f"Known: {known}."
             )
-        self._check_supported(use_ema, loss_scale_factor, gradient_accumulation_steps)
-        self._check_clipping(
-            clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm
+        arguments.refuse_unsupported(
+            type(self).__name__,
+            use_ema=use_ema,
+            loss_scale_factor=loss_scale_factor,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
+        arguments.check_clipping(
+            type(self).__name__,
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
         )
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -139,54 +146,6 @@ class Optimizer(Stateful):
         self._complements: Complements | None = None
         self._excluded: tuple[list[torch.Tensor], re.Pattern | None] = ([], None)
         self._warned: set[tuple[int, ...]] = set()
-
-    # -------------------------------------------------------------------- checking the arguments
-
-    def _checked_rate(self, rate: Any) -> float:
-        if isinstance(rate, numbers.Real) and not isinstance(rate, bool):
-            return float(rate)
-        title = f"{type(self).__name__}: learning_rate must be a number"
-        if callable(rate) or isinstance(rate, dict):
-            raise ValueError(
-                f"{title}: schedules and callables are not supported yet (received {rate!r}). Use "
-                "a torch.optim.lr_scheduler, or set optimizer.learning_rate between epochs."
-            )
-        raise ValueError(f"{title}; received {rate!r} of type {type(rate).__name__}.")
-
-    def _read_decay(self, decay: float | None) -> float:
-        if decay and not eras.value("optimizers.decay"):
-            warn_user(
-                f"{type(self).__name__}: decay={decay} belongs to Keras 1 and 2 and is ignored, as "
-                "Keras 3 does; run with --keras=2 to have it honoured.",
-            )
-            return 0.0
-        return float(decay or 0.0)
-
-    def _check_supported(self, use_ema: bool, scale: float | None, steps: int | None) -> None:
-        given = {
-            "use_ema": use_ema,
-            "loss_scale_factor": scale,
-            "gradient_accumulation_steps": steps,
-        }
-        for name, value in given.items():
-            if value:
-                raise ValueError(
-                    f"{type(self).__name__}: {name}={value!r} is not supported yet; leave it out."
-                )
-
-    def _check_clipping(self, **limits: float | None) -> None:
-        given = {name: limit for name, limit in limits.items() if limit is not None}
-        if len(given) > 1:
-            raise ValueError(
-                f"{type(self).__name__}: at most one of clipnorm, clipvalue and global_clipnorm "
-                f"can be given; received {given}."
-            )
-        for name, limit in given.items():
-            if isinstance(limit, bool) or not isinstance(limit, numbers.Real) or limit < 0:
-                raise ValueError(
-                    f"{type(self).__name__}: {name} must be a number of at least 0; received "
-                    f"{limit!r}."
-                )
 
     # --------------------------------------------------------------------------------- building
 

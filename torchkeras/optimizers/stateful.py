@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras.optimizers import arguments
 from torchkeras.optimizers.groups import Settings
 from torchkeras.optimizers.parameters import label_of, parameter_of
 from torchkeras.registry import Configurable
@@ -52,7 +53,7 @@ class Stateful(Configurable, torch.optim.Optimizer):
         if isinstance(rate, (torch.Tensor, np.ndarray, Variable)):
             self.learning_rate.assign(rate)
         else:
-            self.param_groups[0]["lr"] = self._checked_rate(rate)
+            self.param_groups[0]["lr"] = arguments.checked_rate(type(self).__name__, rate)
 
     @property
     def lr(self) -> Variable:

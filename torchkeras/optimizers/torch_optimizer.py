@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers import arguments
 from torchkeras.optimizers.optimizer import Optimizer, checked_parameter, parameter_of
 from torchkeras.registry import register
 from torchkeras.variable import Variable, Weight
@@ -105,7 +106,8 @@ class TorchOptimizer(Optimizer):
 
     @learning_rate.setter
     def learning_rate(self, rate: Any) -> None:
-        rate = self._checked_rate(rate.item() if hasattr(rate, "item") else rate)
+        rate = rate.item() if hasattr(rate, "item") else rate
+        rate = arguments.checked_rate(type(self).__name__, rate)
         self._chosen_rate = rate
         for group in self.param_groups:
             if isinstance(group["lr"], torch.Tensor):
