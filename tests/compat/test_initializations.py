@@ -21,6 +21,17 @@ def test_scales():
     np.testing.assert_allclose(initializations.identity((2, 2), scale=2), 2 * np.eye(2))
 
 
+def test_kernels_of_both_orders_have_the_same_deviation():
+    theano, tensorflow = (64, 32, 3, 3), (3, 3, 32, 64)
+    expected = (2 / (9 * 32 + 9 * 64)) ** 0.5
+    for shape, order in ((theano, "th"), (tensorflow, "tf")):
+        values = initializations.glorot_uniform(shape, dim_ordering=order)
+        assert tuple(values.shape) == shape
+        assert values.std().item() == pytest.approx(expected, rel=0.03)
+    with pytest.raises(ValueError, match="dim_ordering"):
+        initializations.he_normal((2, 2), dim_ordering="last")
+
+
 def test_found_at_its_old_path_and_used_as_init():
     module = modules.alias("initializations")
     assert module.normal is initializations.normal

@@ -215,6 +215,8 @@ def test_input_declares_a_shape():
     assert tensor.source.name == "features"
     assert Input(batch_shape=(4, 2)).shape == (4, 2)
     assert InputLayer(input_shape=(8,)).batch_shape == (None, 8)
+    assert InputLayer(input_shape=(8,), batch_size=4).batch_shape == (4, 8)
+    assert InputLayer(batch_input_shape=(4, 8)).batch_shape == (4, 8)
     with pytest.raises(ValueError, match="shape"):
         Input()
     with pytest.raises(ValueError, match="positive integers"):

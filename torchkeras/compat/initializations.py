@@ -17,7 +17,7 @@ def _function(name: str, make: Callable[..., Any], scale: float | None = None) -
         def draw(
             shape: Sequence[int], name: str | None = None, dim_ordering: str = "th"
         ) -> torch.Tensor:
-            return make()(shape)
+            return _with_channels_last(make(), tuple(shape), dim_ordering)
 
     else:
 
@@ -32,6 +32,19 @@ def _function(name: str, make: Callable[..., Any], scale: float | None = None) -
     draw.__name__ = draw.__qualname__ = name
     draw.__doc__ = f"Return initial values of a shape, as ``init={name!r}`` draws them."
     return draw
+
+
+def _with_channels_last(initializer: Any, shape: tuple, dim_ordering: str) -> torch.Tensor:
+    """Draw a convolution kernel ``(out, in, …)`` of Theano's order as the one ``(…, in, out)``.
+
+    Raises:
+        ValueError: when the order is neither ``'th'`` nor ``'tf'``.
+    """
+    if dim_ordering not in ("th", "tf"):
+        raise ValueError(f"dim_ordering must be 'th' or 'tf'; received {dim_ordering!r}.")
+    if dim_ordering == "tf" or len(shape) not in (4, 5):
+        return initializer(shape)
+    return initializer((*shape[2:], shape[1], shape[0])).movedim((-1, -2), (0, 1))
 
 
 uniform = _function("uniform", lambda scale: initializers.RandomUniform(-scale, scale), 0.05)

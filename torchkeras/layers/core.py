@@ -59,13 +59,14 @@ class InputLayer(Layer):
             "InputLayer", sparse=sparse, ragged=ragged, input_tensor=input_tensor, optional=optional
         )
         super().__init__(name=name, dtype=None, **kwargs)
-        if batch_shape is None and shape is None:
-            batch_shape = self._first_shape
         if batch_shape is not None and batch_size is not None:
             raise ValueError(
                 f"Input: batch_shape={tuple(batch_shape)} has the batch size in it; leave "
                 f"batch_size={batch_size!r} out."
             )
+        if batch_shape is None and shape is None and self._first_shape is not None:
+            shape = self._first_shape[1:]
+            batch_size = self._first_shape[0] if batch_size is None else batch_size
         if (batch_shape is None) == (shape is None):
             raise ValueError(
                 "Input: give the shape of one sample (shape=…) or the batch's (batch_shape=…); "
