@@ -203,10 +203,12 @@ class Configurable:
     Attributes:
         config_without: arguments that the config leaves out.
         config_also: further attributes that the config carries.
+        config_unless: arguments that the config carries where they are not these defaults.
     """
 
     config_without: tuple[str, ...] = ()
     config_also: tuple[str, ...] = ()
+    config_unless: dict[str, Any] = {}
 
     def __new__(cls, *args: Any, **kwargs: Any):
         instance = super().__new__(cls)
@@ -223,7 +225,10 @@ class Configurable:
             return {name: serialize_value(item) for name, item in names.items()}
         builtin = next((base for base in cls.__mro__ if base in _modules), None)
         names = _config_names(builtin) if builtin else ()
-        return {name: serialize_value(getattr(self, name)) for name in names}
+        config = {name: serialize_value(getattr(self, name)) for name in names}
+        unless = self.config_unless.items()
+        defaults = {name for name, default in unless if config.get(name) == default}
+        return {name: item for name, item in config.items() if name not in defaults}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]):

@@ -228,13 +228,13 @@ class Layer(Weighted):
     def _prepare(self, inputs: Any) -> Any:
         """Make the input a tensor of the layer's dtype; integers stay unless it needs floats."""
         if not isinstance(inputs, torch.Tensor):
-            inputs = inputs.to_numpy() if hasattr(inputs, "to_numpy") else inputs
             if isinstance(inputs, KerasTensor):
                 raise ValueError(
                     f"Layer {self.name!r} was called on a symbolic input. Functional models are "
                     "not supported yet: add layers to a Sequential model."
                 )
-            if isinstance(inputs, (Variable, np.ndarray, np.generic, list, tuple, int, float)):
+            arrays = (Variable, np.ndarray, np.generic, list, tuple, int, float)
+            if isinstance(inputs, arrays) or hasattr(inputs, "to_numpy"):
                 try:
                     inputs = as_tensor(inputs, device=self._device())
                 except (TypeError, ValueError) as error:

@@ -51,11 +51,11 @@ def _shape_after(
     with torch.no_grad():
         try:
             outputs = run(torch.zeros(sizes, dtype=dtype, device=device))
-        except RuntimeError:
+        except RuntimeError as first:
             try:
                 outputs = run(torch.zeros(sizes, dtype=torch.int64, device=device))
             except RuntimeError:
-                outputs = run(torch.zeros(sizes, dtype=dtype, device=device))
+                raise first from None
     if not isinstance(outputs, torch.Tensor):
         raise TypeError(
             f"Layer {name!r} returned {type(outputs).__name__} where one tensor was expected. Wrap "

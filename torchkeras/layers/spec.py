@@ -69,3 +69,20 @@ class InputSpec:
                 f"Layer {title!r} expected an input with {wrong}, but received shape "
                 f"{tuple(shape)}{'' if dtype is None else f' of dtype {dtypes.name_of(dtype)}'}."
             )
+
+
+def shape_of_rank(shape: Sequence[Any], expected: Sequence[int | None]) -> tuple[Any, ...]:
+    """Add or drop a last axis of length 1, as Keras does for single features.
+
+    Args:
+        shape: an input's.
+        expected: the one that a model takes, ``None`` where free.
+
+    Returns:
+        The shape of the expected rank where that axis makes the difference, else the given one.
+    """
+    if len(shape) == len(expected) - 1 and expected[-1] == 1:
+        return (*shape, 1)
+    if len(shape) == len(expected) + 1 and shape[-1] == 1:
+        return tuple(shape[:-1])
+    return tuple(shape)

@@ -268,7 +268,7 @@ class Weighted(Configurable, nn.Module):
         if initializer is None:
             initializer = "glorot_uniform" if torch_dtype.is_floating_point else "zeros"
         value = initializers.draw(initializers.get(initializer), shape, dtypes.name_of(torch_dtype))
-        value = torch.as_tensor(value).to(config.device(), torch_dtype)
+        value = value.to(config.device(), torch_dtype)
         name = name or "variable"
         key = self._free_key(name.replace(".", "_").replace("/", "_"))
         if trainable and torch_dtype.is_floating_point:

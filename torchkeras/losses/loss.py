@@ -39,8 +39,6 @@ class Loss(Configurable):
     """
 
     config_without = ("dtype",)
-    # Arguments that Keras' config leaves out, and that ours has where they are not the default.
-    config_unless: dict[str, Any] = {}
     # Whether targets are cast to the loss' dtype, as all are that are no class numbers.
     casts_targets = True
 
@@ -108,14 +106,6 @@ class Loss(Configurable):
             A scalar, or ``None`` where there is no shorter way.
         """
         return None
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this loss again."""
-        config = super().get_config()
-        for name, default in self.config_unless.items():
-            if config.get(name) == default:
-                config.pop(name, None)
-        return config
 
     @staticmethod
     def _convert(value: Any, dtype: torch.dtype | None, like: Any = None) -> Any:

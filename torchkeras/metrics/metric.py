@@ -29,9 +29,6 @@ class Metric(Configurable):
         name: what the metric is called; the class' name, numbered, unless given.
     """
 
-    # Arguments that Keras' config leaves out, and that ours has where they are not the default.
-    config_unless: dict[str, Any] = {}
-
     def __init__(self, dtype: Any = None, name: str | None = None):
         self.name = name or auto_name(snake_case(type(self).__name__))
         self._dtype = dtypes.policy(dtype).torch_dtype
@@ -171,14 +168,6 @@ class Metric(Configurable):
         return self.result()
 
     # ---------------------------------------------------------------------------------- config
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments that make this metric again."""
-        config = super().get_config()
-        for name, default in self.config_unless.items():
-            if config.get(name) == default:
-                config.pop(name, None)
-        return config
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

@@ -39,9 +39,6 @@ class Model(Trainer, Layer):
     # A module and the name of a parameter in it; looking through `parameters()` costs 4 us a call.
     _anchor: tuple[nn.Module, str] | None = None
 
-    def __init__(self, **kwargs: Any):
-        super().__init__(**kwargs)
-
     @property
     def layers(self) -> list[Layer]:
         """The layers directly inside, in order."""

@@ -11,6 +11,7 @@ from torch import nn
 from torchkeras import registry
 from torchkeras.graph import KerasTensor
 from torchkeras.layers import InputLayer, Layer, TorchModuleWrapper
+from torchkeras.layers.spec import shape_of_rank
 from torchkeras.models.model import Model
 from torchkeras.variable import Weight
 
@@ -223,7 +224,7 @@ class Sequential(Model):
         """Run the layers one after another."""
         expected = self._input_layer.batch_shape
         if inputs.dim() != len(expected):
-            inputs = inputs.reshape(_shape_of_rank(inputs.shape, expected))
+            inputs = inputs.reshape(shape_of_rank(inputs.shape, expected))
         modules = self._modules
         for key in self._keys:
             inputs = modules[key](inputs)
@@ -234,7 +235,7 @@ class Sequential(Model):
         shape = tuple(input_shape)
         if self.built:
             expected = self._input_layer.batch_shape
-            shape = _shape_of_rank(shape, expected)
+            shape = shape_of_rank(shape, expected)
             if shape == expected:
                 return self._output_shape
         for layer in self.layers:
@@ -319,12 +320,3 @@ def _check_same(name: str, expected: Sequence[int | None], received: Sequence[in
             f"Model {name!r} takes inputs of shape {tuple(expected)}; it cannot be built for "
             f"{tuple(received)}."
         )
-
-
-def _shape_of_rank(shape: Sequence[Any], expected: Sequence[int | None]) -> tuple[Any, ...]:
-    """Add or drop a last axis of length 1, as Keras does for single features."""
-    if len(shape) == len(expected) - 1 and expected[-1] == 1:
-        return (*shape, 1)
-    if len(shape) == len(expected) + 1 and shape[-1] == 1:
-        return tuple(shape[:-1])
-    return tuple(shape)

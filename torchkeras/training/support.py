@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.layers.spec import shape_of_rank
 from torchkeras.training.data import Batches
 
 # What Keras calls in place of its own step.
@@ -71,10 +72,7 @@ def check_rank(model: Any, x: torch.Tensor) -> None:
     if not inputs:
         return
     expected, shape = tuple(inputs[0].shape), tuple(x.shape)
-    # As in Keras, a last axis of length 1 may be missing, or be there.
-    missing = len(shape) == len(expected) - 1 and expected[-1] == 1
-    extra = len(shape) == len(expected) + 1 and shape[-1] == 1
-    if len(shape) == len(expected) or missing or extra:
+    if len(shape_of_rank(shape, expected)) == len(expected):
         return
     one = " For one sample, give it the axis of samples: x[None]." if shape == expected[1:] else ""
     raise ValueError(
