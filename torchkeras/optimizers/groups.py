@@ -83,6 +83,37 @@ class Group:
         found = [gradients[i] for i in self.indices]
         return [g if g.is_contiguous() else g.contiguous() for g in found]
 
+    def gather(self, gradients: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Return the clipped gradients as the rule takes them: here, as they are."""
+        return gradients
+
+
+def add_to_groups(
+    groups: dict[tuple, Group],
+    index: int,
+    parameter: torch.Tensor,
+    slots: dict[str, torch.Tensor],
+    decays: bool,
+) -> None:
+    """Put a parameter into the group that it belongs to, made if there is none yet.
+
+    Args:
+        groups: by device, dtype and layout.
+        index: the parameter's place in the list that the optimizer is built with.
+        parameter: of floats.
+        slots: its state.
+        decays: whether weight decay touches it.
+    """
+    key = (parameter.device, parameter.dtype, layout_of(parameter))
+    if key not in groups:
+        groups[key] = Group(*key, [], [], {name: [] for name in slots}, [])
+    group = groups[key]
+    group.indices.append(index)
+    group.parameters.append(parameter)
+    group.decays.append(decays)
+    for name, tensor in slots.items():
+        group.slots[name].append(tensor)
+
 
 def layout_of(parameter: torch.Tensor) -> str:
     """Return which kind of memory layout a parameter has (see :class:`Group`)."""

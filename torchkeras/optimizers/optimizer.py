@@ -13,7 +13,8 @@ from torch.optim import optimizer as torch_optimizer
 
 from torchkeras import config
 from torchkeras.optimizers import arguments, clipping
-from torchkeras.optimizers.groups import STRIDED, Group, layout_of, new_slot
+from torchkeras.optimizers.flat import Flattening
+from torchkeras.optimizers.groups import STRIDED, Group, add_to_groups, new_slot
 from torchkeras.optimizers.kernels import Complements
 from torchkeras.optimizers.parameters import (
     checked_parameter,
@@ -22,7 +23,6 @@ from torchkeras.optimizers.parameters import (
     look_like_parameters,
     parameter_of,
 )
-from torchkeras.optimizers.stateful import Stateful
 from torchkeras.registry import auto_name, register, snake_case
 from torchkeras.variable import Variable
 from torchkeras.warn import warn_user
@@ -44,7 +44,7 @@ _CONFIG_FIRST = (
 
 
 @register("optimizer", named=False)
-class Optimizer(Stateful):
+class Optimizer(Flattening):
     """Base of all optimizers.
 
     Constructed without parameters; :meth:`build` gives them. The learning rate and the count of
@@ -142,6 +142,7 @@ class Optimizer(Stateful):
         self._model_variables: list[Any] = []
         self._constrained: list[tuple[int, Any]] = []
         self._groups: list[Group] = []
+        self._working = self._groups  # what an update works on: see enter_flat()
         self._device = torch.device("cpu")
         self._complements: Complements | None = None
         self._excluded: tuple[list[torch.Tensor], re.Pattern | None] = ([], None)
@@ -188,6 +189,7 @@ class Optimizer(Stateful):
         """
         variables = list(variables)
         parameters = [checked_parameter(variable) for variable in variables]
+        self.leave_flat()
         known = dict(self.state)
         self.state.clear()
         groups: dict[tuple, Group] = {}
@@ -196,16 +198,8 @@ class Optimizer(Stateful):
                 continue  # tied: its first place has the whole gradient
             slots = self._make_slots(parameter, known.get(parameter, {}))
             self.state[parameter] = slots
-            key = (parameter.device, parameter.dtype, layout_of(parameter))
-            if key not in groups:
-                groups[key] = Group(*key, [], [], {name: [] for name in slots}, [])
-            group = groups[key]
-            group.indices.append(index)
-            group.parameters.append(parameter)
-            group.decays.append(self._decays(variable))
-            for name, tensor in slots.items():
-                group.slots[name].append(tensor)
-        self._groups = list(groups.values())
+            add_to_groups(groups, index, parameter, slots, self._decays(variable))
+        self._regroup(groups.values())
         self.param_groups[0]["params"] = list(self.state)
         self._move_settings()
         self._adopt(variables)
@@ -414,13 +408,15 @@ class Optimizer(Stateful):
             torch._C._set_grad_enabled(before)
 
     def _apply_rule(self, gradients: Sequence[torch.Tensor | None], missing: set[int]) -> None:
+        if self._is_flat and self._flat.is_displaced():
+            self.leave_flat()
         if any(group.moved() for group in self._groups):
             self.build(self._model_variables)
-        groups = self._groups
+        groups = self._working
         if missing:
-            groups = [group.without(missing) for group in groups]
+            groups = [group.without(missing) for group in self._groups]
             groups = [group for group in groups if group.indices]
-        lists = self._clip([group.gradients(gradients) for group in groups])
+        lists = self._clip(groups, gradients)
         rate = self._rate
         decayed = (rate * -self.weight_decay).add_(1.0) if self.weight_decay else None
         count = self._count
@@ -443,15 +439,19 @@ class Optimizer(Stateful):
             self._rule(parameters, found, group.slots, here)
             if strided:
                 torch._foreach_copy_(group.parameters, parameters)
+        if self._is_flat:
+            self._flat.mark_written()
 
-    def _clip(self, lists: list[list[torch.Tensor]]) -> list[list[torch.Tensor]]:
-        """Clip as asked; a limit of 0 means none, as in Keras."""
+    def _clip(self, groups: list[Group], gradients: Sequence) -> list[list[torch.Tensor]]:
+        """Lay out for the rule, and clip as asked; a limit of 0 means none, as in Keras."""
+        lists = [group.gradients(gradients) for group in groups]
         if self.clipnorm:
-            return [clipping.by_norm(gradients, self.clipnorm) for gradients in lists]
-        if self.global_clipnorm:
-            return clipping.by_global_norm(lists, self.global_clipnorm)
-        if self.clipvalue:
-            return [clipping.by_value(gradients, self.clipvalue) for gradients in lists]
+            lists = [clipping.by_norm(gradients, self.clipnorm) for gradients in lists]
+        elif self.global_clipnorm:
+            lists = clipping.by_global_norm(lists, self.global_clipnorm)
+        lists = [group.gather(gradients) for group, gradients in zip(groups, lists)]
+        if self.clipvalue and not (self.clipnorm or self.global_clipnorm):
+            lists = [clipping.by_value(gradients, self.clipvalue) for gradients in lists]
         return lists
 
     def _corrections(self) -> tuple[torch.Tensor, ...]:

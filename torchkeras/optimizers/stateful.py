@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.optim import optimizer as torch_optimizer
 
 from torchkeras.optimizers import arguments
 from torchkeras.optimizers.groups import Settings
@@ -27,6 +28,18 @@ class Stateful(Configurable, torch.optim.Optimizer):
     a parameter is a dictionary of tensors in ``state``: where torch keeps them. All are written in
     place, whoever writes them.
     """
+
+    # Whether all that an update uses and changes is in tensors, so that it can be recorded.
+    replayable = True
+
+    def has_hooks(self) -> bool:
+        """Tell whether torch's step hooks are to be called around updates."""
+        return bool(
+            torch_optimizer._global_optimizer_pre_hooks
+            or torch_optimizer._global_optimizer_post_hooks
+            or self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+        )
 
     # --------------------------------------------------------------------------- rate and count
 

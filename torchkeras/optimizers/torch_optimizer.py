@@ -51,6 +51,9 @@ class TorchOptimizer(Optimizer):
         ValueError: when it needs a closure, as LBFGS does.
     """
 
+    # torch's rules read the rate and the count of steps as Python numbers.
+    replayable = False
+
     def __init__(self, optimizer: Any, name: str | None = None):
         if not is_torch_optimizer(optimizer):
             raise TypeError(
