@@ -1,4 +1,4 @@
-"""Global settings: float type, fuzz factor, image layout, device."""
+"""Global settings: float type, fuzz factor, image layout, device, memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ _settings = {
     "image_data_format": "channels_last",
     "device": None,
     "prediction_type": np.ndarray,
+    "keep_memory": True,
 }
 
 
@@ -130,3 +131,26 @@ def prediction_type() -> type[np.ndarray]:
 def set_prediction_type(cls: type[np.ndarray]) -> None:
     """Choose the array class that ``predict`` gives."""
     _settings["prediction_type"] = cls
+
+
+def keep_memory() -> bool:
+    """Return whether ``fit`` has malloc keep freed memory for the next step."""
+    return _settings["keep_memory"]
+
+
+def set_keep_memory(value: bool) -> None:
+    """Choose whether ``fit`` has malloc keep freed memory for the next step.
+
+    Steps of large models are quicker then, and the process' memory stays at its peak until ``fit``
+    ends.  It acts on the whole process; turn it off where the program sets malloc's parameters
+    itself.
+
+    Args:
+        value: True, unless chosen otherwise, or False.
+
+    Raises:
+        ValueError: for any other value.
+    """
+    if value not in (True, False):
+        raise ValueError(f"keep_memory must be True or False; received {value!r}.")
+    _settings["keep_memory"] = bool(value)

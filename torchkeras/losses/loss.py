@@ -22,6 +22,9 @@ from torchkeras.registry import (
 )
 from torchkeras.variable import Variable
 
+# Built-in functions that ask a whole batch whether its targets are 0 and 1.
+_ASK_THE_BATCH = ("hinge", "squared_hinge")
+
 
 @register("loss", named=False)
 class Loss(Configurable):
@@ -107,6 +110,34 @@ class Loss(Configurable):
         """
         return None
 
+    @property
+    def separable(self) -> bool:
+        """Whether the loss of joined batches is the mean of their losses, weighed by their sizes.
+
+        False unless that is known, as it is of built-in losses whose values depend on one sample
+        each and whose reduction divides by the number of values.  Predictions with a mask and those
+        without an axis beside the samples are exceptions that a loss cannot know beforehand.
+        """
+        return False
+
+    def total(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> torch.Tensor:
+        """Compute the loss of a batch times its number of samples, summed in double precision.
+
+        Args:
+            y_true: targets ``(batch, …)``.
+            y_pred: predictions ``(batch, …)``.
+            sample_weight: as for a call.
+
+        Returns:
+            A scalar, of float64 where the device has it.
+        """
+        y_pred = self._convert(y_pred, self._dtype)
+        y_true = self._convert(y_true, self._dtype if self.casts_targets else None, y_pred)
+        values = as_tensor(self.call(y_true, y_pred), self._dtype)
+        if values.device.type != "mps":  # which has no float64
+            values = values.double()
+        return reduce(values, sample_weight, None, self.reduction) * len(y_pred)
+
     @staticmethod
     def _convert(value: Any, dtype: torch.dtype | None, like: Any = None) -> Any:
         """Turn a value, or a structure of values, into tensors."""
@@ -153,6 +184,21 @@ class LossFunctionWrapper(Loss):
         if isinstance(y_true, torch.Tensor) and isinstance(y_pred, torch.Tensor):
             y_true, y_pred = same_rank(y_true, y_pred)
         return self.fn(y_true, y_pred, **self.kwargs)
+
+    @property
+    def separable(self) -> bool:
+        """True for a built-in function of single samples, averaged over all values."""
+        axis = self.kwargs.get("axis", -1)
+        return (
+            self.reduction in ("sum_over_batch_size", "mean")
+            and self._dtype in (torch.float32, torch.float64)  # others round each batch's mean
+            and registry.is_builtin(type(self))
+            and registry.is_builtin(self.fn)
+            and self.fn.__name__ not in _ASK_THE_BATCH
+            and self.kwargs.get("ignore_class") is None
+            and isinstance(axis, int)
+            and (axis == -1 or axis > 0)  # the samples lie along axis 0
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this loss again; a built-in one needs no ``fn``."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import numbers
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +19,13 @@ from torchkeras.training.arguments import count, count_if_given
 from torchkeras.training.arrays import as_tensor
 from torchkeras.warn import warn_user
 
-# Below this size a shuffled copy of an epoch is quicker than picking each batch's rows.
-_COPIED = 2**21
+# Batches of up to so many bytes are quicker as views of a shuffled copy than picked one by one;
+# from twice that on the pages of the copy cost what it saves.
+_COPIED = 2**14
+# Copies of up to so many bytes are made without asking how much memory is free.
+_UNASKED = 2**21
+
+_Item = TypeVar("_Item")
 
 
 class Batch(NamedTuple):
@@ -167,11 +175,10 @@ class Batches:
         self.shuffle = shuffle
         self.device = torch.device(device)
         parts = [x, y, weight]
-        size = sum(part.nbytes for part in parts if part is not None)
-        if _fits(size, self.device):
-            parts = [part if part is None else part.to(self.device) for part in parts]
-        self.x, self.y, self.weight = parts
-        self._small = size <= _COPIED
+        away = [part.nbytes for part in parts if part is not None and _is_away(part, self.device)]
+        # What does not fit waits on the host.
+        place = self.device if _fits(sum(away), self.device) else torch.device("cpu")
+        self.x, self.y, self.weight = (p if p is None else p.to(place) for p in parts)
         self.samples = len(x)
         self.batches = -(-self.samples // self.batch_size)
         # With `steps`: what the last epoch left, and how many batches were taken before.
@@ -192,9 +199,10 @@ class Batches:
         With ``steps``, an epoch goes on where the last one stopped, and begins anew where that one
         took the last batch; when the data ends within it, it ends too, with a warning, as in Keras.
         """
-        if self.steps is None:
-            yield from self._pass()
-            return
+        return self._pass() if self.steps is None else self._some()
+
+    def _some(self) -> Iterator[Batch]:
+        """Yield as many batches as ``steps`` says."""
         if self._rest is None or self._taken == self.batches:
             self._rest, self._taken = self._pass(), 0
         for _ in range(self.steps):
@@ -210,24 +218,35 @@ class Batches:
             yield batch
 
     def _pass(self) -> Iterator[Batch]:
-        """Yield every batch once."""
-        parts = [self.x, self.y, self.weight]
+        """Return an iterator over every batch."""
         order = self._order()
-        if order is None or self._small:
-            pieces = [
-                [None] * self.batches
-                if part is None
-                else (part if order is None else part.index_select(0, order.to(part.device))).split(
-                    self.batch_size
-                )
-                for part in parts
-            ]
-            for x, y, weight in zip(*pieces, strict=True):
-                yield self._on_device(x, y, weight)
-            return
-        for rows in order.to(self.x.device).split(self.batch_size):
-            picked = (None if part is None else part.index_select(0, rows) for part in parts)
-            yield self._on_device(*picked)
+        parts = (self.x, self.y, self.weight)
+        # In C throughout, and a named tuple without its __new__: 0.15 µs a batch beside the views.
+        rows = zip(*(self._cut(part, order) for part in parts))
+        batches = map(tuple.__new__, itertools.repeat(Batch), rows)
+        if not _is_away(self.x, self.device):
+            return batches
+        if self.device.type == "cuda":
+            return _copied_ahead(batches, self.device)
+        return (Batch(*(None if p is None else p.to(self.device) for p in b)) for b in batches)
+
+    def _cut(self, part: torch.Tensor | None, order: torch.Tensor | None) -> Iterable[Any]:
+        """Return the batches' rows of one part, in an order.
+
+        Beside the data itself that takes the memory of a batch; where batches are so small that
+        picking rows takes longer than using them, and memory is plenty, that of a shuffled copy.
+        """
+        if part is None:
+            return itertools.repeat(None, self.batches)
+        if order is None:
+            return part.split(self.batch_size)
+        order = order.to(part.device)
+        batch_bytes = part.nbytes // self.batches
+        # On a GPU each pick is a kernel to launch, whatever its size.
+        if (part.is_cuda or batch_bytes <= _COPIED) and _may_be_copied(part):
+            return part.index_select(0, order).split(self.batch_size)
+        pick = functools.partial(_picked, part, pinned=_is_away(part, self.device))
+        return map(pick, order.split(self.batch_size))
 
     def _order(self) -> torch.Tensor | None:
         if self.shuffle == "batch":
@@ -238,16 +257,71 @@ class Batches:
             return torch.cat(order)
         return torch.randperm(self.samples) if self.shuffle else None
 
-    def _on_device(self, x: torch.Tensor, y: Any, weight: Any) -> Batch:
-        if x.device == self.device:
-            return Batch(x, y, weight)
-        move = (None if p is None else p.to(self.device, non_blocking=True) for p in (x, y, weight))
-        return Batch(*move)
+
+def _is_away(part: torch.Tensor, device: torch.device) -> bool:
+    """Tell whether a tensor lies elsewhere than on the device (``'cuda'`` is the current one)."""
+    same_type = part.device.type == device.type
+    return not same_type or device.index not in (None, part.device.index)
 
 
 def _fits(size: int, device: torch.device) -> bool:
     """Tell whether data of a size may live on the device beside the model."""
-    if device.type != "cuda":
-        return True
-    free, _ = torch.cuda.mem_get_info(device)
-    return size < free / 2
+    return device.type != "cuda" or size < _free(device) / 2
+
+
+def _may_be_copied(part: torch.Tensor) -> bool:
+    """Tell whether a copy of a tensor takes at most a quarter of the memory that is free."""
+    return part.nbytes <= _UNASKED or part.nbytes <= _free(part.device) / 4
+
+
+def _free(device: torch.device) -> float:
+    """Return the free memory of a device in bytes; 0 where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        with open("/proc/meminfo") as file:
+            found = next(line for line in file if line.startswith("MemAvailable:"))
+        return 1024 * int(found.split()[1])
+    except (OSError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows, macOS
+        return 0
+
+
+def _picked(part: torch.Tensor, rows: torch.Tensor, pinned: bool) -> torch.Tensor:
+    """Return rows of a tensor; pinned where a GPU takes them, so that it can copy them itself."""
+    if not (pinned and torch.cuda.is_available()):
+        return part.index_select(0, rows)
+    out = torch.empty(len(rows), *part.shape[1:], dtype=part.dtype, pin_memory=True)
+    return torch.index_select(part, 0, rows, out=out)
+
+
+def _one_ahead(items: Iterable[_Item]) -> Iterator[_Item]:
+    """Yield each item after the next one was made."""
+    items = iter(items)
+    for item in items:
+        for following in items:
+            yield item
+            item = following
+        yield item
+
+
+def _copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Yield batches on a GPU; while one is used, the next is copied on a stream of its own."""
+    stream = torch.cuda.Stream(device)
+
+    def send(batch: Batch) -> tuple[Batch, torch.cuda.Event]:
+        pinned = [None if part is None else part.pin_memory() for part in batch]
+        with torch.cuda.stream(stream):
+            sent = Batch(*(None if p is None else p.to(device, non_blocking=True) for p in pinned))
+            return sent, stream.record_event()
+
+    for batch, arrived in _one_ahead(map(send, batches)):
+        using = torch.cuda.current_stream(device)
+        using.wait_event(arrived)
+        for part in batch:
+            if part is not None:  # its memory must outlive the work that is queued on it
+                part.record_stream(using)
+        yield batch

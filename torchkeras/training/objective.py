@@ -11,15 +11,20 @@ import torch
 from torchkeras import config, dtypes, losses, metrics
 from torchkeras.registry import is_builtin
 
-# Outputs kept before they are reduced to metrics, in numbers: 16 MiB of float32.
-_KEPT = 2**22
+# Bytes of targets, outputs and losses that are kept before they are reduced.
+_KEPT = 2**24
+# What a step keeps beside its outputs: roughly, the loss.
+_KEPT_A_STEP = 64
+# Targets, outputs and sample weights.
+Kept = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
 
 
 class Objective:
     """The loss and the metrics of a model, and their running values over an epoch.
 
     A step keeps its outputs; they are reduced when somebody looks (the bar refreshes, the epoch
-    ends), all steps at once.  Metrics for which that is not the same are updated in the step.
+    ends), all steps at once: the metrics, and the loss where a step did not need its value.
+    Metrics for which that is not the same are updated in the step.
 
     Args:
         loss: as ``compile`` takes it.
@@ -51,15 +56,23 @@ class Objective:
         self.names = _unique([metric.name for metric in self._first], len(self._wanted))
         self.metrics: list[metrics.Metric] = []
         self.built = False
+        self._has_features = False
         self._clear()
 
     def _clear(self) -> None:
-        self._losses: list[torch.Tensor] = []
-        self._sizes: list[int] = []
-        self._outputs: list[tuple[Any, ...]] = []
-        self._numbers = 0
         self._total: torch.Tensor | float = 0.0
         self._samples = 0
+        # How many samples may be kept; 0 until somebody looks how large one is.
+        self._room = 0
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop what is kept."""
+        self._losses: list[torch.Tensor | None] = []
+        self._sizes: list[int] = []
+        # Of the steps without a loss; with deferred metrics, of all.
+        self._outputs: list[Kept] = []
+        self._pending = 0  # samples
 
     def build(self, y_shape: Sequence[int], output_shape: Sequence[int]) -> None:
         """Choose loss and metrics for the shapes of a batch of targets and outputs."""
@@ -71,6 +84,8 @@ class Objective:
             metrics.choose(given, y_shape, output_shape) if metrics.is_by_shape(given) else first
             for given, first in zip(self._wanted + self._weighted, self._first, strict=True)
         ]
+        # Outputs of rank 1 are one sample to some losses.
+        self._has_features = len(output_shape) > 1
         # Each with whether it takes the sample weights.
         self._deferred: list[tuple[metrics.Metric, bool]] = []
         self._immediate: list[tuple[metrics.Metric, bool]] = []
@@ -78,6 +93,14 @@ class Objective:
             kind = self._deferred if metric.deferrable else self._immediate
             kind.append((metric, index >= len(self._wanted)))
         self.built = True
+
+    @property
+    def loss_deferrable(self) -> bool:
+        """Whether the loss of many steps can be computed at once from what :meth:`keep` keeps.
+
+        Known once the shapes are.  The outputs of the steps must carry no mask.
+        """
+        return self.built and self._has_features and self.loss.separable
 
     def prepare(self, y: torch.Tensor, output_shape: Sequence[int]) -> None:
         """Choose loss and metrics for the data, once, and refuse targets that do not suit them.
@@ -158,18 +181,34 @@ class Objective:
         )
 
     def keep(
-        self, loss: torch.Tensor, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None
+        self,
+        loss: torch.Tensor | None,
+        y: torch.Tensor,
+        y_pred: torch.Tensor,
+        weight: torch.Tensor | None,
     ) -> None:
         """Keep what a step gave, for the running values.
 
         Args:
-            loss: the batch's loss, penalties included, detached.
-            y: targets.
-            y_pred: outputs, detached.
-            weight: sample weights.
+            loss: the batch's loss, penalties included, detached; ``None`` for a loss without
+                penalties that is :attr:`loss_deferrable`.
+            y: targets ``(batch, …)``; their memory must stay as it is until :meth:`logs`.
+            y_pred: outputs ``(batch, …)``, detached, likewise.
+            weight: sample weights, likewise.
         """
+        size = y_pred.shape[0]  # a third of what len() takes
         self._losses.append(loss)
-        self._sizes.append(len(y_pred))
+        self._sizes.append(size)
+        if loss is None or self._deferred:
+            self._outputs.append((y, y_pred, weight))
+        if self._immediate:
+            self._update(y, y_pred, weight)
+        self._pending += size
+        if self._pending > self._room:
+            self._make_room(y, y_pred, weight)
+
+    def _update(self, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None) -> None:
+        """Bring a step into the metrics that cannot wait."""
         for metric, weighted in self._immediate:
             try:
                 metric.update_state(y, y_pred, weight if weighted else None)
@@ -179,26 +218,46 @@ class Objective:
                         f"metric {metric.name!r} returned no number or tensor; it must return one."
                     ) from error
                 raise
-        if self._deferred:
-            self._outputs.append((y, y_pred, weight))
-        self._numbers += y_pred.numel() + 16
-        if self._numbers > _KEPT:
+
+    def _make_room(self, *kept: torch.Tensor | None) -> None:
+        """Reduce what is kept when it is as much as may be; kept: of the last step."""
+        if not self._room:
+            size = _KEPT_A_STEP + sum(part.nbytes for part in kept if part is not None)
+            self._room = _KEPT * len(kept[1]) // size
+        if self._pending > self._room:
             self._reduce()
 
     def _reduce(self) -> None:
         """Bring the kept outputs into the running values, without reading them to the host."""
-        if not self._losses:
+        if not self._sizes:
             return
-        values = torch.stack(self._losses)
-        if values.device.type != "mps":  # which has no float64
-            values = values.double()
-        self._total = self._total + values @ values.new_tensor(self._sizes)
         self._samples += sum(self._sizes)
-        if self._outputs:
-            joined = [None if parts[0] is None else _join(parts) for parts in zip(*self._outputs)]
-            for metric, weighted in self._deferred:
-                metric.update_state(joined[0], joined[1], joined[2] if weighted else None)
-        self._losses, self._sizes, self._outputs, self._numbers = [], [], [], 0
+        joined = _join(self._outputs)
+        for metric, weighted in self._deferred:
+            metric.update_state(joined[0], joined[1], joined[2] if weighted else None)
+        self._add_losses(joined)
+        self._let_go()
+
+    def _add_losses(self, joined: Kept) -> None:
+        """Add the kept losses to the total, those that are known and those that follow.
+
+        Args:
+            joined: all kept outputs.
+        """
+        known = [kept for kept in zip(self._losses, self._sizes) if kept[0] is not None]
+        if known:
+            values = _precise(torch.stack([loss for loss, _ in known]))
+            self._total = self._total + values @ values.new_tensor([size for _, size in known])
+        if len(known) == len(self._losses):
+            return
+        if known and self._deferred:  # for which the others' outputs were kept too
+            pairs = zip(self._losses, self._outputs, strict=True)
+            joined = _join([kept for loss, kept in pairs if loss is None])
+        with torch.no_grad():
+            total = self.loss.total(*joined)
+        if self.loss_weight is not None:
+            total = total * self.loss_weight
+        self._total = self._total + total
 
     def logs(self) -> dict[str, float]:
         """Return the running values of the epoch as numbers: the loss first, then each metric."""
@@ -215,8 +274,17 @@ class Objective:
         return values
 
 
-def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+def _precise(values: torch.Tensor) -> torch.Tensor:
+    return values if values.device.type == "mps" else values.double()  # mps has no float64
+
+
+def _join(kept: Sequence[Kept]) -> Kept:
+    """Join what several steps kept, part by part."""
+    if not kept:
+        return None, None, None
+    if len(kept) == 1:
+        return kept[0]
+    return tuple(None if parts[0] is None else torch.cat(parts) for parts in zip(*kept))
 
 
 def only_output(name: str, given: Any) -> Any:
