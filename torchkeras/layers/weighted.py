@@ -97,6 +97,7 @@ class Weighted(Configurable, nn.Module):
         # Variables are made again when somebody asks for them; penalties are of a call that was.
         state = {**self.__dict__, "_activity_losses": []}
         del state["_variables"]
+        state.pop("_runs", None)  # the captured steps of a model, bound to these very tensors
         return state
 
     # ------------------------------------------------------------------------------- variables

@@ -81,7 +81,13 @@ class Compiled:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Do steps: with the flags of the time of ``compile`` and with gradients."""
+        """Do steps: with the flags of the time of ``compile`` and with gradients.
+
+        Raises:
+            ValueError: within ``torch.inference_mode()``.
+        """
+        if torch.is_inference_mode_enabled():
+            raise ValueError(self.objective.without_gradient())
         self.running += 1
         try:
             # The user may have called fit where gradients are off.
@@ -89,6 +95,28 @@ class Compiled:
                 yield
         finally:
             self.running -= 1
+            self.leave_flat()
+
+    @contextlib.contextmanager
+    def users(self, are_there: bool) -> Iterator[None]:
+        """Run callbacks within :meth:`training`.
+
+        Args:
+            are_there: whether any of them is the user's. It finds his flags and, in memory of their
+                own, the weights.
+        """
+        if are_there:
+            self.leave_flat()
+        with self.flags.users():
+            yield
+
+    def enter_flat(self) -> None:
+        """Let weights and the optimizer's state lie in one buffer each while steps run."""
+        self.optimizer.enter_flat()
+
+    def leave_flat(self) -> None:
+        """Bring weights and the optimizer's state back where they lay."""
+        self.optimizer.leave_flat()
 
 
 def _factor(loss_weights: Any) -> float | None:

@@ -50,7 +50,9 @@ class OnBatch:
         batches = Batches(x, y, weight, len(x), device=self._device())
         with self._compiled.training(), mode(self, training=True):
             objective.reset()
-            self._train_step()(next(iter(batches)))
+            x, y, weight = next(iter(batches))
+            loss, y_pred = self._train_step().compute(x, y, weight)
+            objective.keep(loss, y, y_pred, weight)
         return support.as_returned(objective.logs(), return_dict)
 
     @reads_arguments("Model.test_on_batch")

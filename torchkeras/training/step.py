@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from torchkeras.layers import activity
-from torchkeras.training.data import Batch
 from torchkeras.training.objective import Objective
 
 if TYPE_CHECKING:
@@ -23,21 +23,25 @@ class Penalties:
     """
 
     def __init__(self, model: Any):
-        self._model = model
+        self.model = model
         self._terms = [(v.regularizer, v) for v in model.regularized_variables()]
+
+    def any(self) -> bool:
+        """Tell whether anything is penalized, or may be."""
+        return bool(self._terms) or activity.in_use()
 
     def add_to(self, loss: torch.Tensor) -> torch.Tensor:
         """Return the loss with all penalties added."""
         for regularizer, variable in self._terms:
             loss = loss + regularizer(variable.value)
         if activity.in_use():
-            for penalty in activity.penalties(self._model):
+            for penalty in activity.penalties(self.model):
                 loss = loss + penalty
         return loss
 
 
 class TrainStep:
-    """A training step: forward, loss, gradients, update; keeps the outputs for the metrics.
+    """A training step: forward, loss, gradients, update.
 
     Args:
         model: the callable that computes, in training mode.
@@ -61,7 +65,7 @@ class TrainStep:
         watched: Sequence[Variable] = (),
     ):
         self._model = model
-        self._add_penalties = penalties.add_to
+        self._penalties = penalties
         self._objective = objective
         self._optimizer = optimizer
         variables = [variable for variable in variables if variable.parameter.requires_grad]
@@ -78,16 +82,33 @@ class TrainStep:
                 return False
         return True
 
-    def __call__(self, batch: Batch) -> None:
-        x, y, weight = batch
+    def compute(
+        self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Do the step; return the loss and the outputs, detached."""
         y_pred = self._model(x)
-        loss = self._add_penalties(self._objective(y, y_pred, weight))
+        loss = self._penalties.add_to(self._objective(y, y_pred, weight))
         if self._parameters:
             if not loss.requires_grad:
                 raise ValueError(self._objective.without_gradient())
             gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
             self._optimizer.update(gradients)
-        self._objective.keep(loss.detach(), y, y_pred.detach(), weight)
+        return loss.detach(), y_pred.detach()
+
+    def compute_deferred(
+        self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Do the step; return ``None`` for a loss that follows from the outputs.
+
+        The objective computes it when somebody looks, for many steps at once.
+        """
+        loss, y_pred = self.compute(x, y, weight)
+        deferred = self._objective.loss_deferrable and not self._penalties.any()
+        return (None if deferred else loss), y_pred
+
+    def known(self) -> list[torch.Tensor]:
+        """Return every tensor that is state: weights, buffers, what the optimizer holds."""
+        return [*tensors_of(self._penalties.model), *self._optimizer.tensors()]
 
 
 class TestStep:
@@ -108,12 +129,46 @@ class TestStep:
         objective: Objective,
     ):
         self._model = model
-        self._add_penalties = penalties.add_to
+        self._penalties = penalties
         self._objective = objective
 
-    def __call__(self, batch: Batch) -> None:
-        x, y, weight = batch
+    def compute(
+        self, x: torch.Tensor, y: torch.Tensor, weight: torch.Tensor | None
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Do the step; returns what :meth:`TrainStep.compute_deferred` returns."""
         with torch.no_grad():
             y_pred = self._model(x)
-            loss = self._add_penalties(self._objective(y, y_pred, weight))
-            self._objective.keep(loss, y, y_pred, weight)
+            if self._objective.loss_deferrable and not self._penalties.any():
+                return None, y_pred
+            return self._penalties.add_to(self._objective(y, y_pred, weight)), y_pred
+
+    def known(self) -> list[torch.Tensor]:
+        """Return every tensor that is state."""
+        return tensors_of(self._penalties.model)
+
+
+class PredictStep:
+    """A step of prediction: forward, no gradients.
+
+    Args:
+        model: the callable that computes, in inference mode.
+        module: the model.
+    """
+
+    def __init__(self, model: Callable[[torch.Tensor], torch.Tensor], module: nn.Module):
+        self._model = model
+        self._module = module
+
+    def compute(self, x: torch.Tensor, y: None = None, weight: None = None) -> tuple[torch.Tensor]:
+        """Do the step; return the outputs."""
+        with torch.no_grad():
+            return (self._model(x),)
+
+    def known(self) -> list[torch.Tensor]:
+        """Return every tensor that is state."""
+        return tensors_of(self._module)
+
+
+def tensors_of(module: nn.Module) -> list[torch.Tensor]:
+    """Return the parameters and buffers of a module."""
+    return [*nn.Module.parameters(module), *module.buffers()]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from torch import nn
 
 from torchkeras.layers.spec import shape_of_rank
 from torchkeras.training.data import Batches
@@ -87,3 +89,21 @@ def as_returned(logs: dict[str, float], as_dict: bool) -> Any:
     if as_dict:
         return dict(sorted(logs.items()))
     return list(logs.values()) if len(logs) > 1 else logs["loss"]
+
+
+def work_of(model: nn.Module, batches: Batches) -> float:
+    """Return the multiply-adds of a step's forward pass, at most; infinity where unknown.
+
+    Args:
+        model: whose layers are looked at: of dense ones on rows of numbers the work is known.
+        batches: the data.
+    """
+    if batches.x.dim() > 2:
+        return math.inf
+    weights = 0
+    for module in model.modules():
+        own = [p for p in module._parameters.values() if p is not None]
+        if own and not isinstance(module, (nn.Linear, nn.BatchNorm1d)):
+            return math.inf
+        weights += sum(parameter.numel() for parameter in own)
+    return float(weights * batches.batch_size)

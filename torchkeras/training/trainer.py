@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,13 +14,15 @@ from torchkeras import config, dtypes, random
 from torchkeras.callbacks import Callback, CallbackList, History, run_params
 from torchkeras.layers import activity
 from torchkeras.layers.mode import mode
-from torchkeras.registry import reads_arguments
-from torchkeras.training import arguments, data, support
+from torchkeras.registry import is_builtin, reads_arguments
+from torchkeras.training import arguments, data, memory, support, threads
 from torchkeras.training.arrays import as_tensor
+from torchkeras.training.capture.report import StepReport
 from torchkeras.training.compiled import Compiled
 from torchkeras.training.data import Batches
 from torchkeras.training.on_batch import OnBatch
-from torchkeras.training.step import Penalties, TestStep, TrainStep
+from torchkeras.training.step import Penalties, TrainStep
+from torchkeras.training.steps import Steps
 from torchkeras.warn import warn_user
 
 
@@ -210,55 +214,69 @@ class Trainer(OnBatch):
             do_validation=validation is not None,
         )
         callbacks = CallbackList(callbacks, True, verbose != 0, self, **facts)
-        users_flags = self._compiled.flags.users
+        has_users = any(not is_builtin(type(c)) for c in callbacks.callbacks)
+        users_code = functools.partial(self._compiled.users, has_users)
         with (
+            memory.kept(),
+            threads.suited(support.work_of(self, batches)),
             self._compiled.training(),
             mode(self, training=True),
             support.memory_explained(batches),
         ):
             self.stop_training = False
             logs: dict[str, float] = {}
-            with users_flags():
+            with users_code():
                 callbacks.on_train_begin()
             for epoch in range(initial_epoch, epochs):
                 objective.reset()
-                with users_flags():
+                with users_code():
                     callbacks.on_epoch_begin(epoch)
                 self._train_epoch(batches, callbacks)
                 logs = objective.logs()
                 if validation is not None and arguments.validates(epoch, validation_freq):
                     values = self._evaluate(validation, callbacks)
                     logs.update({f"val_{name}": value for name, value in values.items()})
-                with users_flags():
+                with users_code():
                     callbacks.on_epoch_end(epoch, logs)
                 self.history = callbacks.history  # a callback may have called fit
                 if self.stop_training:
                     break
-            with users_flags():
+            with users_code():
                 callbacks.on_train_end(logs)
+        self._steps.let_go()
         activity.drop(self)  # or the last step's graph would stay
         return callbacks.history
 
     def _train_epoch(self, batches: Batches, callbacks: CallbackList) -> None:
         """Run one epoch's steps, with the batch hooks and the bar where there are any."""
-        compiled, bar, step = self._compiled, callbacks.progbar, self._train_step()
-        objective, users_flags = compiled.objective, compiled.flags.users
+        compiled, bar = self._compiled, callbacks.progbar
+        objective, users_code, keep = compiled.objective, compiled.users, compiled.objective.keep
         group, last = compiled.steps_per_execution, len(batches) - 1
         hooks = callbacks.has_train_batch_hooks
-        for index, batch in enumerate(batches):
-            if hooks and index % group == 0:
-                with users_flags():
-                    callbacks.on_train_batch_begin(index)
-                step = self._train_step()
-            step(batch)
-            if hooks:
-                if index % group == group - 1 or index == last:
-                    with users_flags():
-                        callbacks.on_train_batch_end(index, objective.logs())
-            elif bar is not None and bar.due(index + 1):
-                bar.show(index + 1, objective.logs())
-            if self.stop_training:
-                break
+        with contextlib.ExitStack() as runs:
+            claimed = step = None
+            for index, batch in enumerate(batches):
+                if hooks and index % group == 0:
+                    with users_code(True):
+                        callbacks.on_train_batch_begin(index)
+                if hooks or step is None:
+                    captured = self._steps.train(self._train_step())
+                    if captured is not claimed:
+                        claimed, step = captured, runs.enter_context(captured.run())
+                    if not captured.has_users:  # who may hold an alias of a weight
+                        compiled.enter_flat()
+                    step.begin(batch, hooks)
+                x, y, weight = batch
+                loss, y_pred = step(x, y, weight)
+                keep(loss, y, y_pred, weight)
+                if hooks:
+                    if index % group == group - 1 or index == last:
+                        with users_code(True):
+                            callbacks.on_train_batch_end(index, objective.logs())
+                elif bar is not None and bar.due(index + 1):
+                    bar.show(index + 1, objective.logs())
+                if self.stop_training:
+                    break
 
     # ------------------------------------------------------------------------------- evaluate
 
@@ -302,16 +320,25 @@ class Trainer(OnBatch):
     def _evaluate(self, batches: Batches, callbacks: CallbackList) -> dict[str, float]:
         objective, bar = self._compiled.objective, callbacks.progbar
         batches.restart()
-        with mode(self, training=False), support.memory_explained(batches):
-            step = TestStep(self._callable(), Penalties(self), objective)
+        with (
+            mode(self, training=False),
+            support.memory_explained(batches),
+            contextlib.ExitStack() as runs,
+        ):
+            captured, hooks = self._steps.test(), callbacks.has_test_batch_hooks
             objective.reset()
             self.stop_evaluating = False
             callbacks.on_test_begin()
+            step = runs.enter_context(captured.run())
             for index, batch in enumerate(batches):
-                if callbacks.has_test_batch_hooks:
+                if hooks:
                     callbacks.on_test_batch_begin(index)
-                step(batch)
-                if callbacks.has_test_batch_hooks:
+                if hooks or index == 0:
+                    step.begin(batch, hooks)
+                x, y, weight = batch
+                loss, y_pred = step(x, y, weight)
+                objective.keep(loss, y, y_pred, weight)
+                if hooks:
                     callbacks.on_test_batch_end(index, objective.logs())
                 elif bar is not None and bar.due(index + 1):
                     bar.show(index + 1, objective.logs())
@@ -319,6 +346,7 @@ class Trainer(OnBatch):
                     break
             values = objective.logs()
             callbacks.on_test_end(values)
+        self._steps.let_go()
         return values
 
     # -------------------------------------------------------------------------------- predict
@@ -353,22 +381,30 @@ class Trainer(OnBatch):
         batches = Batches(x, None, None, batch_size, False, steps, self._device())
         facts = run_params(verbose=verbose, epochs=1, steps=len(batches))
         callbacks = CallbackList(callbacks, False, verbose != 0, self, **facts)
-        run, bar = self._callable(), callbacks.progbar
+        captured, bar = self._steps.predict(), callbacks.progbar
         outputs = []
-        with mode(self, training=False), torch.no_grad(), support.memory_explained(batches):
+        with (
+            mode(self, training=False),
+            captured.run() as step,
+            support.memory_explained(batches),
+        ):
             self.stop_predicting = False
             callbacks.on_predict_begin()
+            hooks = callbacks.has_predict_batch_hooks
             for index, batch in enumerate(batches):
-                if callbacks.has_predict_batch_hooks:
+                if hooks:
                     callbacks.on_predict_batch_begin(index)
-                outputs.append(run(batch.x).cpu())
-                if callbacks.has_predict_batch_hooks:
+                if hooks or index == 0:
+                    step.begin(batch, hooks)
+                outputs.append(step(*batch)[0].cpu())
+                if hooks:
                     callbacks.on_predict_batch_end(index, {"outputs": dtypes.to_numpy(outputs[-1])})
                 elif bar is not None and bar.due(index + 1):
                     bar.show(index + 1, {})
                 if self.stop_predicting:
                     break
             callbacks.on_predict_end()
+        self._steps.let_go()
         return dtypes.to_numpy(torch.cat(outputs)).view(config.prediction_type())
 
     # --------------------------------------------------------------------------------- inside
@@ -420,6 +456,23 @@ class Trainer(OnBatch):
         if self._compiled.callable is None:
             self._compiled.callable = torch.compile(self)
         return self._compiled.callable
+
+    @property
+    def _steps(self) -> Steps:
+        """The captured steps, made when they are first wanted."""
+        found = self.__dict__.get("_runs")
+        if found is None:
+            found = self.__dict__["_runs"] = Steps(self)
+        return found
+
+    def step_report(self) -> StepReport:
+        """Say how the steps ran last: captured and replayed, or eager, and why.
+
+        Returns:
+            A report that reads as text when printed; its ``kind`` is ``'captured'``, ``'eager'`` or
+            ``'none'``, its ``reason`` says why a step is eager.
+        """
+        return self._steps.report()
 
     def _train_step(self) -> TrainStep:
         """The training step, made anew when a parameter was replaced or frozen since the last."""

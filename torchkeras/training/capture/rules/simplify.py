@@ -1,0 +1,129 @@
+"""Rules without a pattern: aliases, calls on constants, calls in place, dead calls."""
+
+from __future__ import annotations
+
+import torch
+
+from torchkeras.training.capture.program import Call, Memory, Program, Value, aten, held
+
+_ALIASES = {aten.detach.default, aten.alias.default, aten.lift_fresh.default, aten.lift.default}
+_CREATED = {
+    aten.ones_like.default,
+    aten.zeros_like.default,
+    aten.full_like.default,
+    aten.scalar_tensor.default,
+    aten.full.default,
+    aten.ones.default,
+    aten.zeros.default,
+    aten.arange.default,
+    aten.arange.start,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+}
+# Calls without an output argument that have a form in place.
+_IN_PLACE = {aten.relu.default: aten.relu_.default}
+
+
+def drop_aliases(program: Program) -> int:
+    """Use a tensor itself in the place of its detached, lifted or otherwise equal views."""
+    kept = []
+    dropped: dict[Value, Value] = {}
+    for call in program.calls:
+        source = call.args[0] if call.args else None
+        is_view = call.single and isinstance(source, Value) and not call.has_effect
+        out = call.out
+        if is_view and out is not None and out is not source and out.tensor is None:
+            source = dropped.get(source, source)
+            if call.op in _ALIASES or (out.same_place(source) and out.memory is source.memory):
+                dropped[out] = source
+                continue
+        kept.append(call)
+    program.calls = kept
+    for old, new in dropped.items():
+        program.replace(old, new)
+    return len(dropped)
+
+
+def fold_constants(program: Program) -> int:
+    """Compute once what depends on no input and no state: the ones that gradients start from."""
+    written = {value.memory for call in program.calls for value in call.written()}
+    escaping = {value.memory for value in program.results if value is not None}
+    constants: dict[Value, Value] = {}
+    memories: dict[Memory, Memory] = {}
+    kept: list[Call] = []
+    for call in program.calls:
+        outs = [out for out in call.outs if out is not None]
+        inputs = list(call.inputs())
+        foldable = (
+            bool(outs)
+            and not call.has_effect
+            and (call.op in _CREATED or (inputs and all(v in constants for v in inputs)))
+            and not any(out.memory in written or out.memory in escaping for out in outs)
+            and not any(out.numel > 4096 for out in outs if out.memory not in memories)
+        )
+        if not foldable:
+            kept.append(call)
+            continue
+        results = _evaluate(call, constants)
+        for out, tensor in zip(outs, results):
+            constants[out] = held(tensor)
+            memories[out.memory] = constants[out].memory
+    program.calls = kept
+    for old, new in constants.items():
+        program.replace(old, new)
+    return len(constants)
+
+
+def _evaluate(call: Call, constants: dict[Value, Value]) -> list[torch.Tensor]:
+    def real(item):
+        if isinstance(item, Value):
+            if item in constants:
+                return constants[item].tensor
+            # Only its shape, dtype and device count.
+            return torch.empty(item.shape, dtype=item.dtype, device=item.device)
+        if isinstance(item, (list, tuple)):
+            return [real(part) for part in item]
+        return item
+
+    with torch.no_grad():
+        args = [real(item) for item in call.args]
+        out = call.op(*args, **{name: real(item) for name, item in call.kwargs.items()})
+    return [out] if call.single else [tensor for tensor in out if tensor is not None]
+
+
+def compute_in_place(program: Program) -> int:
+    """Let ReLU overwrite its input where nobody needs that any more."""
+    done = 0
+    last: dict[Memory, int] = {}
+    for index, call in enumerate(program.calls):
+        for value in call.inputs():
+            last[value.memory] = index
+    producers = program.producers()
+    escaping = {value.memory for value in program.results if value is not None}
+    for index, call in enumerate(program.calls):
+        if call.op not in _IN_PLACE:
+            continue
+        source, out = call.args[0], call.out
+        if (
+            source in producers
+            and not source.memory.held
+            and source.memory not in escaping
+            and last[source.memory] == index
+            and source.stride == out.stride
+            and source.offset == out.offset
+            and sum(v.memory is source.memory for v in call.inputs()) == 1
+        ):
+            call.op = _IN_PLACE[call.op]
+            call.outs = (source,)
+            last[source.memory] = max(last.get(out.memory, index), index)
+            if any(value is not None and value.memory is out.memory for value in program.results):
+                escaping.add(source.memory)
+            program.merge(out, source)
+            done += 1
+    return done
+
+
+def drop_dead(program: Program) -> int:
+    """Take away calls whose results nobody needs."""
+    return program.drop_dead()
