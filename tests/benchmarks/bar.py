@@ -19,7 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
-from steps import WORKLOADS, Fit
+from ways import Fit
+from workloads import WORKLOADS
 
 import torchkeras
 

@@ -1,200 +1,171 @@
 """How long a training step takes: torchkeras' fit, plain PyTorch loops, Keras 3.
 
-    python tests/benchmarks/steps.py [--rounds 7] [--threads 2] [--keras]
+    python tests/benchmarks/steps.py [--threads 2] [--rounds 7] [--keras] [--only NAME …]
 
-Each way trains for whole epochs from the same restored weights, one after the other, round after
-round; the table shows medians of microseconds a step, and ratios to the strong baseline: a plain
-loop over tensors in memory with torch's fused Adam.
+It prints a table. A row is a way of training; the strong baseline is a plain loop over tensors in
+memory with torch's fused Adam. Its columns:
+
+- µs a step: the median of the rounds. A round trains whole epochs for about half a second, from the
+  same restored weights and moments.
+- ratio: to the strong baseline, the median over the rounds of the ratio within a round. On a busy
+  machine that is steadier than the ratio of two medians: what slows a round slows all its ways,
+  while the two medians may come from different rounds.
+- ratio, malloc keeping memory: to the strong baseline with glibc's malloc told to keep freed pages,
+  as torchkeras tells it while it fits.
+- first step: the first ``fit``, of one step, with a model just made in a fresh process, less a
+  median step, in ms; the median of a few processes.
+- peak: by how many MiB making the model and training two epochs raise the process' peak of
+  resident memory; data and imports stand before it.
+
+Each way has a process of its own, since malloc's settings and torch's threads belong to a process.
+The processes take turns in every round, in the opposite order every second time; one computes, the
+others wait. How torchkeras ran its steps goes to the standard error stream.
 """
 
 import argparse
-import os
+import contextlib
+import importlib.util
 import statistics
+import sys
 import time
 
-os.environ.setdefault("KERAS_BACKEND", "torch")
+from ways import KEPT, KERAS, STRONG, WAYS
+from workers import Failed, Worker
+from workloads import WORKLOADS
 
-import numpy as np
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+COLUMNS = (
+    "workload",
+    "way",
+    "µs a step",
+    "ratio",
+    "ratio, malloc keeping memory",
+    "first step, ms",
+    "peak, MiB",
+)
+PAUSE = 0.02  # seconds: the threads of the process that had its turn spin for a while
 
-import torchkeras
-from torchkeras import layers
 
-
-class Workload:
-    """A model in torchkeras' and in torch's own words, with data.
+class Bench:
+    """The measurement of one workload.
 
     Args:
-        title: shown in the table.
-        widths: of the dense layers, the input first.
-        dropout: between the hidden layers.
-        samples: rows of data.
-        batch: samples a step.
-        classes: 1 for sigmoid and binary crossentropy, else softmax and labels.
+        work: the workload.
+        ways: names of the ways.
+        options: of the command line.
     """
 
-    def __init__(self, title, widths, dropout, samples, batch, classes):
-        self.title, self.widths, self.dropout = title, widths, dropout
-        self.batch, self.classes = batch, classes
-        generator = torch.Generator().manual_seed(0)
-        self.x = torch.randn(samples, widths[0], generator=generator)
-        shape = (samples, 1) if classes == 1 else (samples,)
-        self.y = torch.randint(0, max(classes, 2), shape, generator=generator)
-        if classes == 1:
-            self.y = self.y.float()
-        self.steps = -(-samples // batch)
+    def __init__(self, work, ways, options):
+        self.work, self.options = work, options
+        self.ways = list(ways)  # those that have not failed
+        self.failed = {}
+        self.first = {name: [] for name in ways}
+        self.rounds = {name: [] for name in ways}
+        self.peak = {}
 
-    def keras_layers(self, lib):
-        """The layers, of torchkeras or Keras."""
-        yield lib.layers.Input((self.widths[0],))
-        for width in self.widths[1:]:
-            yield lib.layers.Dense(width, activation="relu")
-            if self.dropout:
-                yield lib.layers.Dropout(self.dropout)
-        activation = "sigmoid" if self.classes == 1 else "softmax"
-        yield lib.layers.Dense(self.classes, activation=activation)
+    def each(self, do):
+        """Do something for every way; one that fails is out of the rest."""
+        for name in list(self.ways):
+            try:
+                do(name)
+            except Failed as error:
+                self.ways.remove(name)
+                self.failed[name] = str(error)
+                say(f"{self.work.title}: {WAYS[name][0]} failed: {error}")
 
-    def keras_model(self, lib, **compile_arguments):
-        """A compiled model, of torchkeras or Keras."""
-        model = lib.Sequential(list(self.keras_layers(lib)))
-        loss = "binary_crossentropy" if self.classes == 1 else "sparse_categorical_crossentropy"
-        model.compile("adam", loss, metrics=["accuracy"], **compile_arguments)
-        return model
+    def run(self):
+        """Measure everything."""
+        with contextlib.ExitStack() as stack:
+            workers = {}
 
-    def torch_model(self):
-        """The same in torch, with logits, as a PyTorch user writes it."""
-        parts = []
-        for before, width in zip(self.widths, self.widths[1:]):
-            parts += [nn.Linear(before, width), nn.ReLU()]
-            if self.dropout:
-                parts.append(nn.Dropout(self.dropout))
-        return nn.Sequential(*parts, nn.Linear(self.widths[-1], self.classes))
+            def start(name):
+                worker = stack.enter_context(self.worker(name))
+                self.first[name].append(worker.ask("start"))
+                worker.ask("settle", self.options.seconds)
+                workers[name] = worker
 
+            def one_round(name):
+                time.sleep(PAUSE)
+                self.rounds[name].append(workers[name].ask("round"))
 
-WORKLOADS = [
-    Workload("Pima 8-12-1, batch 10", [8, 12], 0, 768, 10, 1),
-    Workload("ten layers of 64, batch 32", [64] * 11, 0, 3200, 32, 10),
-    Workload("784-512-512-10, dropout, batch 128", [784, 512, 512], 0.2, 12800, 128, 10),
-]
+            def report(name):
+                if text := workers[name].ask("report"):
+                    say(f"{self.work.title}: {WAYS[name][0]}: {text}")
 
+            self.each(start)
+            for _ in range(self.options.rounds):
+                self.each(one_round)
+                self.ways.reverse()
+            self.each(report)
+        for _ in range(self.options.starts - 1):
+            self.each(self.start_again)
+        self.each(self.measure_memory)
 
-class Fit:
-    """Epochs by ``fit``, of torchkeras or Keras."""
+    def worker(self, name):
+        """A fresh process."""
+        return Worker(name, self.work, self.options.threads)
 
-    def __init__(self, work, lib, verbose=0):
-        self.model = work.keras_model(lib)
-        self.work, self.verbose = work, verbose
-        self.x, self.y = work.x.numpy(), work.y.numpy()
-        self.fit(1)
-        self.weights = self.model.get_weights()
+    def start_again(self, name):
+        """Time one more first step."""
+        with self.worker(name) as worker:
+            self.first[name].append(worker.ask("start"))
 
-    def fit(self, epochs):
-        """Train."""
-        self.model.fit(
-            self.x, self.y, epochs=epochs, batch_size=self.work.batch, verbose=self.verbose
-        )
+    def measure_memory(self, name):
+        """Ask a fresh process for its peak."""
+        with self.worker(name) as worker:
+            self.peak[name] = worker.ask("peak")
 
-    def restore(self):
-        """Go back to the weights of the start, or the numbers shrink to denormals."""
-        self.model.set_weights(self.weights)
+    def row(self, name):
+        """The cells of a way."""
+        cells = [self.work.title, WAYS[name][0]]
+        if name in self.failed:
+            return [*cells, "failed", *["–"] * 4]
+        step = statistics.median(self.rounds[name])
+        first = statistics.median(self.first[name]) - step / 1e3
+        ratios = (self.ratio(name, STRONG), self.ratio(name, KEPT))
+        return [*cells, f"{step:.0f}", *ratios, f"{first:.1f}", f"{self.peak[name]:.0f}"]
 
-
-class Loop:
-    """Epochs by the loop that a PyTorch user writes, accuracy counted as he does."""
-
-    def __init__(self, work, loader=False):
-        self.work = work
-        self.model = work.torch_model()
-        self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
-        self.loss = nn.BCEWithLogitsLoss() if work.classes == 1 else nn.CrossEntropyLoss()
-        self.loader = None
-        if loader:
-            data = TensorDataset(work.x, work.y)
-            self.loader = DataLoader(data, batch_size=work.batch, shuffle=True)
-        self.state = {name: value.clone() for name, value in self.model.state_dict().items()}
-
-    def batches(self):
-        """Yield (x, y)."""
-        if self.loader is not None:
-            yield from self.loader
-            return
-        for rows in torch.randperm(len(self.work.x)).split(self.work.batch):
-            yield self.work.x[rows], self.work.y[rows]
-
-    def fit(self, epochs):
-        """Train."""
-        self.model.train()
-        for _ in range(epochs):
-            total, right = torch.zeros(()), torch.zeros(())
-            for x, y in self.batches():
-                self.optimizer.zero_grad()
-                outputs = self.model(x)
-                loss = self.loss(outputs, y)
-                loss.backward()
-                self.optimizer.step()
-                with torch.no_grad():
-                    total += loss * len(x)
-                    guess = outputs > 0 if self.work.classes == 1 else outputs.argmax(1)
-                    right += (guess == y).sum()
-            total.item(), right.item()
-
-    def restore(self):
-        """Go back to the weights of the start."""
-        self.model.load_state_dict(self.state)
+    def ratio(self, name, baseline):
+        """The median over the rounds of a way's time in the baseline's."""
+        if baseline in self.failed:
+            return "–"
+        pairs = zip(self.rounds[name], self.rounds[baseline])
+        return f"{statistics.median(mine / theirs for mine, theirs in pairs):.2f}"
 
 
-def measure(ways, steps, rounds, seconds=0.6):
-    """Return, for each way, the median microseconds a step of interleaved runs."""
-    times = {name: [] for name in ways}
-    epochs = {}
-    for name, way in ways.items():
-        start = time.perf_counter()
-        way.fit(1)
-        epochs[name] = max(1, round(seconds / (time.perf_counter() - start)))
-    for _ in range(rounds):
-        for name, way in ways.items():
-            way.restore()
-            start = time.perf_counter()
-            way.fit(epochs[name])
-            times[name].append((time.perf_counter() - start) / (epochs[name] * steps) * 1e6)
-    return {name: statistics.median(values) for name, values in times.items()}
+def say(text):
+    """Write to the standard error stream, beside the table."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def main():
-    """Print the table."""
+    """Print the table; the exit code is 1 where a way failed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a round, about")
+    parser.add_argument("--starts", type=int, default=3, help="processes that time a first step")
     parser.add_argument("--keras", action="store_true", help="also Keras 3 on torch")
+    names = [work.name for work in WORKLOADS]
+    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    np.random.seed(0)
-    print("| workload | way | us a step | ratio to the strong baseline |")
-    print("| --- | --- | ---: | ---: |")
+    if min(options.rounds, options.starts, options.threads) < 1:
+        parser.error("--rounds, --starts and --threads take at least 1")
+    if options.keras and importlib.util.find_spec("keras") is None:
+        parser.error("--keras: Keras is not installed")
+    ways = [name for name in WAYS if name != KERAS or options.keras]
+    failed = False
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("| --- | --- |" + " ---: |" * (len(COLUMNS) - 2), flush=True)
     for work in WORKLOADS:
-        ways = {
-            "torchkeras fit, verbose=0": Fit(work, torchkeras),
-            "torchkeras fit, verbose=1": Fit(work, torchkeras, verbose=1),
-            "PyTorch loop, tensors in memory, fused Adam": Loop(work),
-            "PyTorch loop, DataLoader": Loop(work, loader=True),
-        }
-        if options.keras:
-            import keras
+        if work.name not in options.only:
+            continue
+        bench = Bench(work, ways, options)
+        bench.run()
+        for name in ways:
+            print(f"| {' | '.join(bench.row(name))} |", flush=True)
+        failed = failed or bool(bench.failed)
+    return int(failed)
 
-            ways["Keras 3 on torch"] = Fit(work, keras)
-        with open(os.devnull, "w") as null:
-            import contextlib
-
-            with contextlib.redirect_stdout(null):
-                medians = measure(ways, work.steps, options.rounds)
-        strong = medians["PyTorch loop, tensors in memory, fused Adam"]
-        for name, value in medians.items():
-            print(f"| {work.title} | {name} | {value:.0f} | {value / strong:.2f} |")
-
-
-assert layers  # the public face is loaded before anything is timed
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
