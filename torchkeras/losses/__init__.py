@@ -37,7 +37,6 @@ from torchkeras.losses.regression import (
     mean_squared_error,
     mean_squared_logarithmic_error,
 )
-from torchkeras.losses.torch_loss import TorchLoss
 from torchkeras.registry import accessors
 
 get, _, deserialize = accessors("loss")
@@ -76,7 +75,6 @@ __all__ = [
     "Poisson",
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
-    "TorchLoss",
     "as_loss",
     "bce",
     "binary_crossentropy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import numbers
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,8 +112,13 @@ class Compiled:
             yield
 
     def enter_flat(self) -> None:
-        """Let weights and the optimizer's state lie in one buffer each while steps run."""
-        self.optimizer.enter_flat()
+        """Let weights and the optimizer's state lie in one buffer each while steps run.
+
+        Not beside other threads: one that reads a weight while it gets other memory waits for
+        torch's lock on that weight with Python's lock in its hands, and the reverse.
+        """
+        if threading.active_count() == 1:
+            self.optimizer.enter_flat()
 
     def leave_flat(self) -> None:
         """Bring weights and the optimizer's state back where they lay."""

@@ -64,11 +64,13 @@ def in_training(compiled: Any) -> Iterator[Any]:
 
 
 def constraints_and_penalties(model: nn.Module) -> Iterator[Any]:
-    """Yield the user's constraints and regularizers."""
-    for variable in model.weights:
-        for thing in (variable.regularizer, variable.constraint):
-            if thing is not None and not _is_known_object(thing):
-                yield thing
+    """Yield the user's constraints and regularizers of weights that ``add_weight`` made."""
+    # Those of built-in layers are attributes, which in_model() has looked at.
+    for module in model.modules():
+        for row in module.__dict__.get("_added_rows", ()):
+            for thing in (row.regularizer, row.constraint):
+                if thing is not None and not _is_known_object(thing):
+                    yield thing
 
 
 def _is_known_object(thing: Any) -> bool:
