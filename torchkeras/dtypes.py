@@ -67,6 +67,11 @@ def torch_ready(array: np.ndarray) -> np.ndarray:
     return array if array.flags.writeable and forwards else array.copy()
 
 
+def widest(tensor: torch.Tensor) -> torch.Tensor:
+    """Return floats in double precision, as they are on a device that has none."""
+    return tensor if tensor.device.type == "mps" else tensor.double()
+
+
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """Return a tensor's numbers as an array on the host, bfloat16 as float32."""
     if tensor.dtype is torch.bfloat16:  # which numpy does not have

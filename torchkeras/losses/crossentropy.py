@@ -19,6 +19,11 @@ def _clip(probability: torch.Tensor) -> torch.Tensor:
     return probability.clamp(epsilon, 1.0 - epsilon)
 
 
+def binary_values(y_true: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
+    """Return each probability's crossentropy without torch's kernel: NaN where it is NaN."""
+    return -torch.lerp(torch.log1p(-probability), probability.log(), y_true)
+
+
 def _binary(
     y_true: torch.Tensor, y_pred: torch.Tensor, from_logits: bool, reduction: str
 ) -> torch.Tensor:
@@ -33,7 +38,7 @@ def _binary(
             if not probability.isnan().any():
                 raise
     # torch's kernel refuses NaN; on a GPU it asserts, and the process has no GPU any more.
-    values = -torch.lerp(torch.log1p(-probability), probability.log(), y_true)
+    values = binary_values(y_true, probability)
     return values.mean() if reduction == "mean" else values
 
 

@@ -78,8 +78,7 @@ class Loss(Configurable):
             A scalar; with no reduction one value a sample.
         """
         mask = getattr(y_pred, "_keras_mask", None)
-        y_pred = self._convert(y_pred, self._dtype)
-        y_true = self._convert(y_true, self._dtype if self.casts_targets else None, y_pred)
+        y_true, y_pred = self._convert_both(y_true, y_pred)
         if sample_weight is None and mask is None and self.reduction in MEANS:
             mean = self.batch_mean(y_true, y_pred)
             if mean is not None:
@@ -131,12 +130,13 @@ class Loss(Configurable):
         Returns:
             A scalar, of float64 where the device has it.
         """
-        y_pred = self._convert(y_pred, self._dtype)
-        y_true = self._convert(y_true, self._dtype if self.casts_targets else None, y_pred)
-        values = as_tensor(self.call(y_true, y_pred), self._dtype)
-        if values.device.type != "mps":  # which has no float64
-            values = values.double()
+        y_true, y_pred = self._convert_both(y_true, y_pred)
+        values = dtypes.widest(as_tensor(self.call(y_true, y_pred), self._dtype))
         return reduce(values, sample_weight, None, self.reduction) * len(y_pred)
+
+    def _convert_both(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        y_pred = self._convert(y_pred, self._dtype)
+        return self._convert(y_true, self._dtype if self.casts_targets else None, y_pred), y_pred
 
     @staticmethod
     def _convert(value: Any, dtype: torch.dtype | None, like: Any = None) -> Any:

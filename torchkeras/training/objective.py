@@ -246,7 +246,7 @@ class Objective:
         """
         known = [kept for kept in zip(self._losses, self._sizes) if kept[0] is not None]
         if known:
-            values = _precise(torch.stack([loss for loss, _ in known]))
+            values = dtypes.widest(torch.stack([loss for loss, _ in known]))
             self._total = self._total + values @ values.new_tensor([size for _, size in known])
         if len(known) == len(self._losses):
             return
@@ -272,10 +272,6 @@ class Objective:
                     f"metric {name!r}: result() must return one number; returned {result!r}."
                 ) from None
         return values
-
-
-def _precise(values: torch.Tensor) -> torch.Tensor:
-    return values if values.device.type == "mps" else values.double()  # mps has no float64
 
 
 def _join(kept: Sequence[Kept]) -> Kept:

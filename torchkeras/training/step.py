@@ -40,6 +40,11 @@ class Penalties:
         return loss
 
 
+def _is_deferred(objective: Objective, penalties: Penalties) -> bool:
+    """Tell whether the loss of a step follows from its outputs, so that it need not be returned."""
+    return objective.loss_deferrable and not penalties.any()
+
+
 class TrainStep:
     """A training step: forward, loss, gradients, update.
 
@@ -103,8 +108,7 @@ class TrainStep:
         The objective computes it when somebody looks, for many steps at once.
         """
         loss, y_pred = self.compute(x, y, weight)
-        deferred = self._objective.loss_deferrable and not self._penalties.any()
-        return (None if deferred else loss), y_pred
+        return (None if _is_deferred(self._objective, self._penalties) else loss), y_pred
 
     def known(self) -> list[torch.Tensor]:
         """Return every tensor that is state: weights, buffers, what the optimizer holds."""
@@ -138,7 +142,7 @@ class TestStep:
         """Do the step; returns what :meth:`TrainStep.compute_deferred` returns."""
         with torch.no_grad():
             y_pred = self._model(x)
-            if self._objective.loss_deferrable and not self._penalties.any():
+            if _is_deferred(self._objective, self._penalties):
                 return None, y_pred
             return self._penalties.add_to(self._objective(y, y_pred, weight)), y_pred
 

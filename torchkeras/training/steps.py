@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from torchkeras.training.capture import guard, user_code
 from torchkeras.training.capture.captured import CapturedStep
+from torchkeras.training.capture.guard import State
 from torchkeras.training.capture.report import StepReport
 from torchkeras.training.step import Penalties, PredictStep, TestStep, TrainStep
 
@@ -20,78 +22,82 @@ class Steps:
 
     def __init__(self, model: Any):
         self._model = model
-        # Each with what it was made of.
-        self._train: tuple[tuple, CapturedStep] | None = None
-        self._others: dict[str, tuple[tuple, CapturedStep]] = {}
+        # By name, each with what it was made of.
+        self._kept: dict[str, tuple[tuple, CapturedStep]] = {}
 
     def train(self, step: TrainStep) -> CapturedStep:
         """Return the captured form of a training step."""
-        compiled = self._model._compiled
-        users = [
-            *user_code.in_model(self._model),
-            *user_code.in_training(compiled),
-            *user_code.constraints_and_penalties(self._model),
-        ]
-        facts = (step, *map(id, users))
-        if self._train is None or self._train[0] != facts:
-            captured = CapturedStep(
+        compiled, users = self._model._compiled, self._users_in_loss()
+        others = (compiled.objective.loss, compiled.optimizer)
+
+        def make() -> CapturedStep:
+            return CapturedStep(
                 step.compute,
                 step.compute_deferred,
                 step.known,
-                self._guard(users, (compiled.objective.loss, compiled.optimizer), True),
+                self._guard(users, others, with_memory=True),
                 users,
                 why_eager=self._why_train_eagerly,
                 training=True,
             )
-            self._train = (facts, captured)
-        return self._train[1]
+
+        return self._keep("train", (step, *map(id, users)), make)
 
     def test(self) -> CapturedStep:
         """Return the step of evaluation."""
-        compiled = self._model._compiled
-        loss = compiled.objective.loss
-        users = [*user_code.in_model(self._model), *user_code.in_training(compiled)]
-        users += user_code.constraints_and_penalties(self._model)
+        compiled, users = self._model._compiled, self._users_in_loss()
+        loss, objective = compiled.objective.loss, compiled.objective
         penalized = self._model.regularized_variables()
         terms = [(id(variable.parameter), id(variable.regularizer)) for variable in penalized]
-        return self._inference(
-            "evaluate",
-            (compiled, loss, compiled.objective.loss_deferrable, *map(id, users), *terms),
-            lambda: TestStep(self._model._callable(), Penalties(self._model), compiled.objective),
-            users,
-            (loss,),
-        )
+
+        def make() -> CapturedStep:
+            step = TestStep(self._model._callable(), Penalties(self._model), objective)
+            return self._inference(step, users, (loss,))
+
+        facts = (compiled, loss, objective.loss_deferrable, *map(id, users), *terms)
+        return self._keep("evaluate", facts, make)
 
     def predict(self) -> CapturedStep:
         """Return the step of prediction."""
         users = list(user_code.in_model(self._model))
-        make = lambda: PredictStep(self._model._callable(), self._model)  # noqa: E731
-        return self._inference("predict", (*map(id, users),), make, users, ())
+
+        def make() -> CapturedStep:
+            step = PredictStep(self._model._callable(), self._model)
+            return self._inference(step, users, ())
+
+        return self._keep("predict", (*map(id, users),), make)
+
+    def _keep(self, name: str, facts: tuple, make: Callable[[], CapturedStep]) -> CapturedStep:
+        """Return the step of a name, made anew when what it is made of has changed."""
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != facts:
+            kept = self._kept[name] = (facts, make())
+        return kept[1]
 
     def _inference(
-        self, name: str, facts: tuple, make: Callable[[], Any], users: list[Any], others: tuple
+        self, step: TestStep | PredictStep, users: list[Any], others: tuple
     ) -> CapturedStep:
-        held = self._others.get(name)
-        if held is None or held[0] != facts:
-            step = make()
-            captured = CapturedStep(
-                step.compute,
-                step.compute,
-                step.known,
-                self._guard(users, others, False),
-                users,
-                bind_views=False,
-                why_eager=self._why_eagerly,
-                training=False,
-            )
-            held = self._others[name] = (facts, captured)
-        return held[1]
+        return CapturedStep(
+            step.compute,
+            step.compute,
+            step.known,
+            self._guard(users, others, with_memory=False),
+            users,
+            bind_views=False,
+            why_eager=self._why_eagerly,
+            training=False,
+        )
 
-    def _guard(self, users: list[Any], others: tuple, with_memory: bool) -> Callable[[], list[Any]]:
-        def look() -> list[Any]:
-            return guard.state_of(self._model, others, users, with_memory)
+    def _users_in_loss(self) -> list[Any]:
+        """What of the user's runs in a step that computes the loss."""
+        return [
+            *user_code.in_model(self._model),
+            *user_code.in_training(self._model._compiled),
+            *user_code.constraints_and_penalties(self._model),
+        ]
 
-        return look
+    def _guard(self, users: list[Any], others: tuple, with_memory: bool) -> Callable[[], State]:
+        return functools.partial(guard.state_of, self._model, others, users, with_memory)
 
     def _why_eagerly(self) -> str | None:
         compiled = self._model._compiled
@@ -115,12 +121,12 @@ class Steps:
         compiled = self._model._compiled
         if compiled is not None and compiled.running:
             return
-        held = [self._train] if self._train else []
-        for _, captured in (*held, *self._others.values()):
+        for _, captured in self._kept.values():
             captured.let_go()
 
     def report(self) -> StepReport:
         """Say how the steps ran."""
-        report = StepReport() if self._train is None else self._train[1].report()
-        report.parts = {name: captured.report() for name, (_, captured) in self._others.items()}
+        reports = {name: captured.report() for name, (_, captured) in self._kept.items()}
+        report = reports.pop("train", StepReport())
+        report.parts = reports
         return report

@@ -106,13 +106,13 @@ def test_aliases_and_dead_calls_go():
 
     program = recorded(step, torch.ones(2)).program
     assert simplify.drop_aliases(program) == 2
-    assert simplify.drop_dead(program) == 1
+    assert program.drop_dead() == 1
     assert names(program) == ["clone.default", "add.Tensor"]
 
 
 def test_dead_random_calls_stay_so_that_the_stream_is_the_same():
     program = recorded(lambda x: (torch.rand(3), x + 1)[1:], torch.ones(2)).program
-    simplify.drop_dead(program)
+    program.drop_dead()
     assert names(program) == ["rand.default", "add.Tensor"]
 
 

@@ -30,7 +30,7 @@ def recorded(module, x):
     known = [*module.parameters(), *module.buffers()]
     program = record(one_step(module), (x,), known)[1].program
     simplify.drop_aliases(program)
-    simplify.drop_dead(program)
+    program.drop_dead()
     return program
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.losses.crossentropy import binary_values
 from torchkeras.training.capture.program import Call
 
 # Output i depends on element i of the inputs only, so that it may lie where an input lay.
@@ -90,7 +91,7 @@ def _binary_cross_entropy(op: Any) -> Callable:
         except RuntimeError:
             if not probability.isnan().any():
                 raise
-            values = -torch.lerp(torch.log1p(-probability), probability.log(), target)
+            values = binary_values(target, probability)
             values = values if weight is None else values * weight
             result = (values, values.mean(), values.sum())[reduction]
             return out["out"].copy_(result) if out else result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,6 +88,10 @@ class Value:
                     return False
                 expected *= size
         return True
+
+    def viewed(self, shape: Sequence[int], stride: Sequence[int]) -> Value:
+        """Return the same memory, from the same place on, in another shape."""
+        return dataclasses.replace(self, shape=tuple(shape), stride=tuple(stride), tensor=None)
 
     def same_place(self, other: Value) -> bool:
         """Tell whether another value is the same numbers, in the same order."""
@@ -255,16 +260,17 @@ def held(tensor: torch.Tensor) -> Value:
 
 
 def made(
-    like: Value, shape: Sequence[int] | None = None, dtype: torch.dtype | None = None
+    like: Value, shape: Sequence[int] | None = None, stride: Sequence[int] | None = None
 ) -> Value:
-    """Make a value that a new call will return: contiguous, in memory of its own."""
+    """Make a value that a new call will return, in memory of its own: contiguous unless told."""
     shape = like.shape if shape is None else tuple(shape)
-    stride: list[int] = []
-    step = 1
-    for size in reversed(shape):
-        stride.insert(0, step)
-        step *= max(size, 1)
-    return Value(Memory(held=False), shape, tuple(stride), 0, dtype or like.dtype, like.device)
+    if stride is None:
+        stride = []
+        step = 1
+        for size in reversed(shape):
+            stride.insert(0, step)
+            step *= max(size, 1)
+    return Value(Memory(held=False), shape, tuple(stride), 0, like.dtype, like.device)
 
 
 Rule = Callable[[Program], int]

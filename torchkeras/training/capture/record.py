@@ -32,7 +32,6 @@ class Record:
         hazards: why it must not be replayed; empty when it may be.
         loose: the external tensors that are neither state nor input: constants, if another record
             has equal ones.
-        known: ids of the tensors that are state.
     """
 
     def __init__(self, program: Program, hazards: list[str], loose: list[Value]):

@@ -18,7 +18,7 @@ from torchkeras.training.capture.rules import (
 
 RULES: tuple[Rule, ...] = (
     simplify.drop_aliases,
-    simplify.drop_dead,
+    Program.drop_dead,
     simplify.fold_constants,
     crossentropy.sigmoid_crossentropy,
     crossentropy.softmax_crossentropy,
@@ -26,7 +26,7 @@ RULES: tuple[Rule, ...] = (
     scalars.merge_factors,
     adam.tabulate_corrections,
     buffers.keep_zeroed_memory,
-    simplify.drop_dead,
+    Program.drop_dead,
     convolution.undo_relu_in_place,
     convolution.drop_unused_gradients,
     convolution.fuse_relu,
@@ -41,7 +41,7 @@ RULES: tuple[Rule, ...] = (
     simplify.compute_in_place,
     products.sums_as_products,
     scalars.numbers_as_tensors,
-    simplify.drop_dead,
+    Program.drop_dead,
 )
 
 

@@ -12,7 +12,6 @@ from torch.nn.modules import module as torch_module
 
 from torchkeras.registry import is_builtin
 
-_KNOWN_MODULES = ("torch.nn.", "torchkeras.")
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -25,7 +24,7 @@ _GLOBAL_HOOKS = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_
 def is_known(thing: Any) -> bool:
     """Tell whether a class or function is torch's or torchkeras' own."""
     name = getattr(thing, "__module__", None) or ""
-    return is_builtin(thing) or f"{name}.".startswith(("torch.", *_KNOWN_MODULES))
+    return is_builtin(thing) or f"{name}.".startswith(("torch.", "torchkeras."))
 
 
 def hooked(model: nn.Module) -> str | None:

@@ -94,7 +94,7 @@ def _look_up(table: torch.Tensor, count: Value, rate: Value, out: Value) -> list
     last = held(torch.tensor(len(table) - 1, dtype=count.dtype))
     index = made(count)
     found = made(entries, (1,))
-    factor = Value(found.memory, (), (), 0, found.dtype, found.device)
+    factor = found.viewed((), ())
     return [
         Call(aten.minimum.default, [count, last], {}, (index,)),
         Call(aten.index_select.default, [entries, 0, index], {}, (found,)),

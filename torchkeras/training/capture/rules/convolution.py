@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 
 from torchkeras.training.capture.plan import extent
-from torchkeras.training.capture.program import Call, Memory, Program, Value, aten, made
+from torchkeras.training.capture.program import Call, Program, Value, aten, made
+from torchkeras.training.capture.rules.lifetimes import Lifetimes
+from torchkeras.training.capture.rules.lookup import Lookup
 
-_FUSED = torch.ops.mkldnn._convolution_pointwise.default
+FUSED = torch.ops.mkldnn._convolution_pointwise.default
 
 
 def undo_relu_in_place(program: Program) -> int:
@@ -21,8 +23,7 @@ def undo_relu_in_place(program: Program) -> int:
         is_dense = source.offset == 0 and source.numel == extent(source)
         if source.memory.held or not is_dense or _has_views(program, source):
             continue
-        out = made(source)
-        out.stride = source.stride
+        out = made(source, stride=source.stride)
         call.op, call.outs = aten.relu.default, (out,)
         for other in later:
             other.replace(source, out)
@@ -56,7 +57,7 @@ def fuse_relu(program: Program) -> int:
             kept.append(call)
             continue
         x, weight, bias, stride, padding, dilation, _, _, groups = maker.args
-        maker.op = _FUSED
+        maker.op = FUSED
         maker.args = [x, weight, bias, padding, stride, dilation, groups, "relu", [], ""]
         maker.outs = call.outs
         done += 1
@@ -95,35 +96,33 @@ def mask_pooled_gradient(program: Program) -> int:
     gradient goes nowhere else.
     """
     done = 0
-    users = program.users()
-    producers = program.producers()
+    lookup = Lookup(program)
     for call in list(program.calls):
         if call.op is not aten.threshold_backward.default or call.args[2] != 0:
             continue
         gradient, relu = call.args[:2]
-        back = producers.get(gradient)
+        back = lookup.makers.get(gradient)
         if (
             back is None
             or gradient.device.type != "cpu"
             or back.op is not aten.max_pool2d_with_indices_backward.default
             or back.args[1] is not relu
-            or users[gradient] != [call]
+            or lookup.users[gradient] != [call]
             or gradient in program.results
-            or not _is_relu(producers.get(relu))
-            or _is_overwritten(program, relu)
+            or not _is_relu(lookup.makers.get(relu))
+            or lookup.writers(relu)
         ):
             continue
-        pool = producers.get(back.args[7])
+        pool = lookup.makers.get(back.args[7])
         if (
             pool is None
             or pool.op is not aten.max_pool2d_with_indices.default
             or pool.args[0] is not relu
             or pool.out.stride != back.args[0].stride
-            or _is_overwritten(program, pool.out)
+            or lookup.writers(pool.out)
         ):
             continue
-        masked = made(back.args[0])
-        masked.stride = pool.out.stride
+        masked = made(back.args[0], stride=pool.out.stride)
         arguments = [back.args[0], pool.out, 0]
         threshold = Call(aten.threshold_backward.default, arguments, {}, (masked,))
         program.calls.insert(program.calls.index(back), threshold)
@@ -131,8 +130,7 @@ def mask_pooled_gradient(program: Program) -> int:
         back.outs = call.outs
         program.calls.remove(call)
         done += 1
-        users = program.users()
-        producers = program.producers()
+        lookup = Lookup(program)
     return done
 
 
@@ -157,12 +155,7 @@ def drop_unused_gradients(program: Program) -> int:
 def mask_gradient_in_place(program: Program) -> int:
     """Let ReLU's backward overwrite the gradient that a convolution or a pooling has made."""
     done = 0
-    last: dict[Memory, Call] = {}
-    for call in program.calls:
-        for value in call.inputs():
-            last[value.memory] = call
-    escaping = {value.memory for value in program.results if value is not None}
-    producers = program.producers()
+    lifetimes, producers = Lifetimes(program), program.producers()
     for call in program.calls:
         if call.op is not aten.threshold_backward.default:
             continue
@@ -171,22 +164,16 @@ def mask_gradient_in_place(program: Program) -> int:
         if (
             maker is None
             or maker.op is not aten.convolution_backward.default
-            or last[gradient.memory] is not call
-            or gradient.memory in escaping
+            or not lifetimes.ends_at(gradient, call)
             or gradient.memory is output.memory
             or gradient.stride != call.out.stride
             or gradient.offset != call.out.offset
             or gradient.device.type != "cpu"
         ):
             continue
-        old = call.out
         call.op = aten.threshold_backward.grad_input
         call.kwargs = {"grad_input": gradient}
-        call.outs = (gradient,)
-        last[gradient.memory] = last.get(old.memory, call)
-        if old.memory in escaping:
-            escaping.add(gradient.memory)
-        program.merge(old, gradient)
+        lifetimes.put_over(call, gradient)
         done += 1
     return done
 
@@ -194,34 +181,24 @@ def mask_gradient_in_place(program: Program) -> int:
 def write_pooled_gradient_over_input(program: Program) -> int:
     """Let max-pooling's backward write over the pooled input, of which it reads only the shape."""
     done = 0
-    last: dict[Memory, Call] = {}
-    for call in program.calls:
-        for value in call.inputs():
-            last[value.memory] = call
-    escaping = {value.memory for value in program.results if value is not None}
-    producers = program.producers()
+    lifetimes, producers = Lifetimes(program), program.producers()
     for call in program.calls:
         if call.op is not aten.max_pool2d_with_indices_backward.default:
             continue
-        source, old = call.args[1], call.out
+        source, out = call.args[1], call.out
         if (
             source not in producers
             or source.device.type != "cpu"
-            or last[source.memory] is not call
-            or source.memory in escaping
-            or source.stride != old.stride
-            or source.offset != old.offset
+            or not lifetimes.ends_at(source, call)
+            or source.stride != out.stride
+            or source.offset != out.offset
             or source.numel != extent(source)
             or any(v.memory is source.memory for v in call.inputs() if v is not source)
         ):
             continue
         call.op = aten.max_pool2d_with_indices_backward.grad_input
         call.kwargs = {"grad_input": source}
-        call.outs = (source,)
-        last[source.memory] = last.get(old.memory, call)
-        if old.memory in escaping:
-            escaping.add(source.memory)
-        program.merge(old, source)
+        lifetimes.put_over(call, source)
         done += 1
     return done
 
@@ -229,13 +206,7 @@ def write_pooled_gradient_over_input(program: Program) -> int:
 def _is_relu(call: Call | None) -> bool:
     if call is None:
         return False
-    return call.op is aten.relu.default or (call.op is _FUSED and call.args[7] == "relu")
-
-
-def _is_overwritten(program: Program, value: Value) -> bool:
-    return any(
-        written.memory is value.memory for call in program.calls for written in call.written()
-    )
+    return call.op is aten.relu.default or (call.op is FUSED and call.args[7] == "relu")
 
 
 def _has_views(program: Program, value: Value) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +21,7 @@ def sigmoid_crossentropy(program: Program) -> int:
     Backward of the loss divides by ``p (1 - p)``, that of the sigmoid multiplies with it. The
     clip's own backward is between them: no gradient where ``p`` lies outside of its bounds.
     """
-    lookup, edits = Lookup(program), Edits()
-    done = 0
-    for call in program.calls:
-        if call.op is aten.sigmoid_backward.default:
-            calls = _logit_gradient_of_sigmoid(lookup, call)
-            if calls:
-                edits.put(calls, instead=call)
-                done += 1
-    edits.apply(program)
-    return done
+    return _shorten(program, aten.sigmoid_backward.default, _logit_gradient_of_sigmoid)
 
 
 def softmax_crossentropy(program: Program) -> int:
@@ -39,14 +32,20 @@ def softmax_crossentropy(program: Program) -> int:
     ``G - p * sum(G)``. Holds for class numbers and for targets of any kind: of several classes,
     smoothed, weighted, with another sum than 1.
     """
+    return _shorten(program, aten._softmax_backward_data.default, _logit_gradient_of_softmax)
+
+
+def _shorten(
+    program: Program, op: Any, gradient_of: Callable[[Lookup, Call], list[Call] | None]
+) -> int:
+    """Put shorter calls in the place of an operator's, where there are any."""
     lookup, edits = Lookup(program), Edits()
     done = 0
     for call in program.calls:
-        if call.op is aten._softmax_backward_data.default:
-            calls = _logit_gradient_of_softmax(lookup, call)
-            if calls:
-                edits.put(calls, instead=call)
-                done += 1
+        calls = gradient_of(lookup, call) if call.op is op else None
+        if calls:
+            edits.put(calls, instead=call)
+            done += 1
     edits.apply(program)
     return done
 
@@ -210,7 +209,7 @@ def _of_class_numbers(clip: _Clip, loss: Call, p: Value, out: Value) -> list[Cal
     # The forward kernel is the one that picks, and that looks whether y is a class.
     pick = Call(aten.nll_loss_forward.default, [p, *options], {}, (chosen, total), single=False)
     masked, scale = clip.backward(scale, chosen, is_negative=True)
-    column = Value(scale.memory, (*scale.shape, 1), (1, 1), 0, scale.dtype, scale.device)
+    column = scale.viewed((*scale.shape, 1), (1, 1))
     negative = made(p)
     return [
         pick,

@@ -207,8 +207,7 @@ def _apply(lookup: Lookup, edits: Edits, dropout: _Dropout, numbers: Value) -> N
         is_folded = _fold_behind(lookup, out, scale) or _fold_before(lookup, x, product, scale)
         calls = [Call(aten.threshold_backward.default, [x, level, threshold], {}, (out,))]
         if not is_folded:
-            unscaled = made(out)
-            unscaled.stride = out.stride
+            unscaled = made(out, stride=out.stride)
             calls[0].outs = (unscaled,)
             factor = held(torch.tensor(scale, dtype=out.dtype))
             calls.append(Call(aten.mul.Tensor, [unscaled, factor], {}, (out,)))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from torchkeras.training.capture.operators import out_variant
 from torchkeras.training.capture.program import Call, Program, Value, aten, held
+from torchkeras.training.capture.rules.lookup import Lookup
 
 
 def write_gradients_in_place(program: Program) -> int:
     """Let the call that makes a gradient write it where a list copy would bring it."""
     done = 0
     for copy in [call for call in program.calls if call.op is aten._foreach_copy_.default]:
-        users = _users_of_memory(program)
+        lookup = Lookup(program)
         kept = []
         for target, source in zip(*copy.args[:2]):
-            if _redirect(program, copy, target, source, users):
+            if _redirect(program, lookup, copy, target, source):
                 done += 1
             else:
                 kept.append((target, source))
@@ -25,31 +26,21 @@ def write_gradients_in_place(program: Program) -> int:
     return done
 
 
-def _users_of_memory(program: Program) -> dict:
-    users: dict = {}
-    for call in program.calls:
-        for memory in dict.fromkeys(value.memory for value in call.inputs()):
-            users.setdefault(memory, []).append(call)
-    return users
-
-
-def _redirect(program: Program, copy: Call, target: Value, source: Value, users: dict) -> bool:
-    if target.tensor is None or source.memory.held or not source.is_contiguous:
+def _redirect(program: Program, lookup: Lookup, copy: Call, target: Value, source: Value) -> bool:
+    """Let the call that makes a gradient write it to the target; tell whether it does."""
+    maker = lookup.origin(source)
+    if target.tensor is None or not source.is_contiguous:
         return False
-    makers = [
-        c for c in program.calls if any(out and out.memory is source.memory for out in c.outs)
-    ]
-    maker = makers[0] if makers else None
     if maker is None or len(maker.outs) != 1 or maker.has_effect:
         return False
     out = maker.outs[0]
-    views = [call for call in users[source.memory] if call is not copy]
+    views = [call for call in lookup.readers(source) if call is not copy]
     found = out_variant(maker.op, out.device.type)
     if (
         found is None
         or len(found[1]) != 1
         or any(call.has_effect or call.out.memory is not source.memory for call in views)
-        or any(value is not None and value.memory is source.memory for value in program.results)
+        or lookup.is_returned(source)
         or not (out.is_contiguous and target.is_contiguous)
         or source.offset != out.offset
         or source.numel != out.numel

@@ -8,9 +8,9 @@ import torch
 
 from torchkeras.training.capture.operators import is_elementwise
 from torchkeras.training.capture.program import Call, Memory, Program, Value, aten, made
-from torchkeras.training.capture.rules.convolution import runs_in_onednn
+from torchkeras.training.capture.rules.convolution import FUSED, runs_in_onednn
+from torchkeras.training.capture.rules.lookup import Lookup
 
-_FUSED = torch.ops.mkldnn._convolution_pointwise.default
 # Calls that keep the layout of one argument (its place) and take others in the same layout
 # (theirs); their 4-D outputs lie like it.
 _KEEPING = {
@@ -22,7 +22,7 @@ _KEEPING = {
     aten._native_batch_norm_legit.default: (0, ()),
     aten.native_batch_norm_backward.default: (1, (0,)),
 }
-_CONVOLUTIONS = {aten.convolution.default, _FUSED}
+_CONVOLUTIONS = {aten.convolution.default, FUSED}
 # Calls that read any layout and do not hand it on.
 _READING = {aten._foreach_copy_.default}
 
@@ -59,12 +59,11 @@ class _Layout:
 
     def __init__(self, program: Program):
         self._program = program
-        self._unwritten = _unwritten(program)
+        self._lookup = Lookup(program)
         # The values made in channels-last order from now on, and what stands for a value there.
         self._changed: set[Value] = set()
         self._twins: dict[Value, Value] = {}
         self._images: dict[Call, list[Value]] = {}
-        self._users = program.users()
         self._leading: dict[Value, bool] = {}
         self.convolutions = 0
 
@@ -76,12 +75,12 @@ class _Layout:
         self._images[call] = images
         changed = {out for out in _four_dimensional(call.outs) if not _is_channels_last(out)}
         # What is written to later is copied at once, and is as it was for everybody.
-        self._changed |= changed & self._unwritten
+        self._changed |= {out for out in changed if not self._lookup.writers(out)}
         self.convolutions += call.op in _CONVOLUTIONS and bool(changed)
 
     def _images_of(self, call: Call) -> list[Value]:
         """Return what a call needs in channels-last order; nothing where it stays as it is."""
-        if call.op is _FUSED:
+        if call.op is FUSED:
             return call.args[:1]
         if call.op is aten.convolution.default:
             return call.args[:1] if runs_in_onednn(call) else []
@@ -109,7 +108,7 @@ class _Layout:
                 or call.op in _KEEPING
                 or call.op is aten.convolution_backward.default
                 or (_hands_on(call, value) and self._leads_on(call.out))
-                for call in self._users.get(value, ())
+                for call in self._lookup.users.get(value, ())
             )
         return self._leading[value]
 
@@ -193,17 +192,8 @@ def _is_channels_last(value: Value) -> bool:
 
 
 def _twin(value: Value) -> Value:
-    twin = made(value)
-    twin.stride = channels_last_stride(value.shape)
-    return twin
+    return made(value, stride=channels_last_stride(value.shape))
 
 
 def _copy(source: Value, target: Value, order: torch.memory_format) -> Call:
     return Call(aten.clone.default, [source], {"memory_format": order}, (target,))
-
-
-def _unwritten(program: Program) -> set[Value]:
-    """Return the values whose memory no call writes to, other than to make it."""
-    written = {value.memory for call in program.calls for value in call.written()}
-    values = {value for call in program.calls for value in (*call.inputs(), *call.outs)}
-    return {value for value in values if value is not None and value.memory not in written}

@@ -63,14 +63,7 @@ def sums_as_products(program: Program) -> int:
             ones[key] = held(torch.ones(key[0], dtype=key[1]))
         calls = []
         if axis == 0:
-            turned = Value(
-                matrix.memory,
-                matrix.shape[::-1],
-                matrix.stride[::-1],
-                matrix.offset,
-                matrix.dtype,
-                matrix.device,
-            )
+            turned = matrix.viewed(matrix.shape[::-1], matrix.stride[::-1])
             calls.append(Call(aten.t.default, [matrix], {}, (turned,)))
             matrix = turned
         row = held(place.tensor.view(-1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from torchkeras.training.capture.program import Call, Memory, Program, Value, aten, held
+from torchkeras.training.capture.rules.lifetimes import Lifetimes
 
 _ALIASES = {aten.detach.default, aten.alias.default, aten.lift_fresh.default, aten.lift.default}
 _CREATED = {
@@ -35,7 +36,7 @@ def drop_aliases(program: Program) -> int:
         out = call.out
         if is_view and out is not None and out is not source and out.tensor is None:
             source = dropped.get(source, source)
-            if call.op in _ALIASES or (out.same_place(source) and out.memory is source.memory):
+            if call.op in _ALIASES or out.same_place(source):
                 dropped[out] = source
                 continue
         kept.append(call)
@@ -50,7 +51,7 @@ def fold_constants(program: Program) -> int:
     written = {value.memory for call in program.calls for value in call.written()}
     escaping = {value.memory for value in program.results if value is not None}
     constants: dict[Value, Value] = {}
-    memories: dict[Memory, Memory] = {}
+    folded: set[Memory] = set()
     kept: list[Call] = []
     for call in program.calls:
         outs = [out for out in call.outs if out is not None]
@@ -60,7 +61,7 @@ def fold_constants(program: Program) -> int:
             and not call.has_effect
             and (call.op in _CREATED or (inputs and all(v in constants for v in inputs)))
             and not any(out.memory in written or out.memory in escaping for out in outs)
-            and not any(out.numel > 4096 for out in outs if out.memory not in memories)
+            and not any(out.numel > 4096 for out in outs if out.memory not in folded)
         )
         if not foldable:
             kept.append(call)
@@ -68,7 +69,7 @@ def fold_constants(program: Program) -> int:
         results = _evaluate(call, constants)
         for out, tensor in zip(outs, results):
             constants[out] = held(tensor)
-            memories[out.memory] = constants[out].memory
+            folded.add(out.memory)
     program.calls = kept
     for old, new in constants.items():
         program.replace(old, new)
@@ -95,35 +96,19 @@ def _evaluate(call: Call, constants: dict[Value, Value]) -> list[torch.Tensor]:
 def compute_in_place(program: Program) -> int:
     """Let ReLU overwrite its input where nobody needs that any more."""
     done = 0
-    last: dict[Memory, int] = {}
-    for index, call in enumerate(program.calls):
-        for value in call.inputs():
-            last[value.memory] = index
-    producers = program.producers()
-    escaping = {value.memory for value in program.results if value is not None}
-    for index, call in enumerate(program.calls):
+    lifetimes, producers = Lifetimes(program), program.producers()
+    for call in program.calls:
         if call.op not in _IN_PLACE:
             continue
         source, out = call.args[0], call.out
         if (
             source in producers
-            and not source.memory.held
-            and source.memory not in escaping
-            and last[source.memory] == index
+            and lifetimes.ends_at(source, call)
             and source.stride == out.stride
             and source.offset == out.offset
             and sum(v.memory is source.memory for v in call.inputs()) == 1
         ):
             call.op = _IN_PLACE[call.op]
-            call.outs = (source,)
-            last[source.memory] = max(last.get(out.memory, index), index)
-            if any(value is not None and value.memory is out.memory for value in program.results):
-                escaping.add(source.memory)
-            program.merge(out, source)
+            lifetimes.put_over(call, source)
             done += 1
     return done
-
-
-def drop_dead(program: Program) -> int:
-    """Take away calls whose results nobody needs."""
-    return program.drop_dead()
