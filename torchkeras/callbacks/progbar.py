@@ -221,9 +221,7 @@ class ProgbarLogger(Callback):
         """Draw the bar after ``step`` steps, with the running means ``logs``."""
         self.seen = step
         self.progbar.update(step, float_logs(logs).items(), finalize=False)
-        now = perf_counter()
-        pause = min((now - self._asked_at) / self._share, self._patience)
-        self._draw_after = self._due_at = now + max(self.progbar.interval, pause)
+        self._wait()
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._in_fit = True
@@ -276,7 +274,15 @@ class ProgbarLogger(Callback):
     def _finish(self, logs: Logs | None) -> None:
         if self.target is None:
             self.target = self.progbar.target = self.seen
+        self._asked_at = perf_counter()
         self.progbar.update(self.target, (logs or {}).items(), finalize=True)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Put the next drawing off, the longer the more time went into the last."""
+        now = perf_counter()
+        pause = min((now - self._asked_at) / self._share, self._patience)
+        self._draw_after = self._due_at = now + max(self.progbar.interval, pause)
 
 
 def write(text: str) -> None:

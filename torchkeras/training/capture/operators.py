@@ -32,12 +32,12 @@ _WRITES_INTO = _ELEMENTWISE | frozenset(
 # Called through torch's own Python functions, which parse arguments quicker than operators do.
 # Each is one whose meaning does not depend on which overload the parser finds.
 _QUICK = frozenset(
-    "_addmm_activation abs add add_ addcmul addmm argmax baddbmm bmm cat clamp clamp_max "
-    "clamp_max_ clamp_min clamp_min_ copy_ cos div div_ dot eq exp exp_ ge gt index_select le lerp "
-    "log log_softmax logical_and lt maximum mean minimum mm mul mul_ mv ne neg neg_ pow random_ "
-    "reciprocal relu relu_ rsqrt sigmoid sigmoid_ "
-    "sign sin sqrt sqrt_ square sub sub_ sum tanh tanh_ t where _foreach_copy_ _foreach_add_ "
-    "_foreach_mul_ _fused_adam_ _fused_adamw_ _fused_sgd_ _fused_adagrad_ zero_".split()
+    "_addmm_activation _softmax abs add add_ addcmul addmm argmax baddbmm bmm cat clamp clamp_max "
+    "clamp_max_ clamp_min clamp_min_ clone copy_ cos div div_ dot eq exp exp_ ge gt index_select "
+    "le lerp log log_softmax logical_and lt maximum mean minimum mm mul mul_ mv ne neg neg_ pow "
+    "random_ reciprocal relu relu_ rsqrt sigmoid sigmoid_ sign sin sqrt sqrt_ square sub sub_ sum "
+    "tanh tanh_ t where _foreach_copy_ _foreach_add_ _foreach_mul_ _fused_adam_ _fused_adamw_ "
+    "_fused_sgd_ _fused_adagrad_ zero_".split()
 )
 
 

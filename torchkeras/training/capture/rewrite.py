@@ -11,9 +11,11 @@ from torchkeras.training.capture.rules import (
     dropout,
     gradients,
     layout,
+    masks,
     products,
     scalars,
     simplify,
+    softmax,
 )
 
 RULES: tuple[Rule, ...] = (
@@ -39,6 +41,8 @@ RULES: tuple[Rule, ...] = (
     convolution.mask_gradient_in_place,
     convolution.write_pooled_gradient_over_input,
     simplify.compute_in_place,
+    softmax.softmax_by_columns,
+    masks.masks_together,
     products.sums_as_products,
     scalars.numbers_as_tensors,
     Program.drop_dead,
