@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +17,6 @@ _READS = frozenset(
     "numpy __array__ tolist __dlpack__ data_ptr __cuda_array_interface__ untyped_storage storage "
     "__deepcopy__ __reduce_ex__ __reduce__".split()
 )
-# Shape, strides and offset.
-Layout = tuple[tuple[int, ...], tuple[int, ...], int]
 VALUE_READS = {
     aten._local_scalar_dense.default,
     aten.item.default,
@@ -75,28 +75,27 @@ def _class_count(args: tuple, kwargs: dict[str, Any]) -> int:
     return count if isinstance(count, int) else -1
 
 
-def _layout(tensor: torch.Tensor) -> Layout:
-    return tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
-
-
 class Below(TorchDispatchMode):
-    """Notes every call below autograd.
+    """Tells of every call below autograd, and keeps nothing: what dies then in a step dies here.
 
     Args:
+        note: takes operator, arguments, arguments by name and result of each call once it is made.
         above: knows which reads are only checks.
         root: the model, whose mode must not change meanwhile: another thread may use it.
         generators: those whose states must not change but by calls.
     """
 
     def __init__(
-        self, above: Above, root: torch.nn.Module | None, generators: list[torch.Generator]
+        self,
+        note: Callable[[Any, Sequence[Any], dict[str, Any], Any], None],
+        above: Above,
+        root: torch.nn.Module | None,
+        generators: list[torch.Generator],
     ):
         super().__init__()
-        self.calls: list[tuple[Any, list[Any], dict[str, Any], Any]] = []
         self.reseeded = False
         self.is_switched = False
-        # The layouts that tensors had before they were changed in place, oldest first.
-        self.layouts: dict[int, list[Layout]] = {}
+        self._note = note
         self._above = above
         self._root = root
         self._training = root is not None and root.training
@@ -120,8 +119,6 @@ class Below(TorchDispatchMode):
             self.is_switched = True
         if self._above.is_checking and func in VALUE_READS:
             return func(*args, **kwargs)
-        if func in VIEWS:
-            self.layouts.setdefault(id(args[0]), []).append(_layout(args[0]))
         is_random = self._generators and torch.Tag.nondeterministic_seeded in func.tags
         if is_random:
             with torch._C._DisableTorchDispatch():
@@ -130,7 +127,15 @@ class Below(TorchDispatchMode):
         if is_random:
             with torch._C._DisableTorchDispatch():
                 self._states = [generator.get_state() for generator in self._generators]
-        # Lists are copied: autograd and the optimizer may change them later.
-        copied = [list(a) if isinstance(a, (list, tuple)) else a for a in args]
-        self.calls.append((func, copied, dict(kwargs), out))
+        self._tell(func, args, kwargs, out)
         return out
+
+    def _tell(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
+        """Hand a call on; neither the mode above nor who watches Python need to see that."""
+        watching = sys.getprofile()
+        sys.setprofile(None)
+        try:
+            with torch._C.DisableTorchFunction():
+                self._note(func, args, kwargs, out)
+        finally:
+            sys.setprofile(watching)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random as python_random
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchkeras.training.capture.modes import VALUE_READS, VIEWS, Above, Below, Layout
+from torchkeras.training.capture.modes import VALUE_READS, VIEWS, Above, Below
 from torchkeras.training.capture.program import Call, Memory, Program, Value, aten
 from torchkeras.training.capture.signature import equal, signature
 from torchkeras.training.capture.watch import Watch
@@ -38,11 +40,15 @@ class Record:
         self.program = program
         self.hazards = hazards
         self.loose = loose
-        self._signature = signature(program, loose)
+
+    @functools.cached_property
+    def signature(self) -> list[tuple[Any, Any]]:
+        """What another record must have in common with this one, as it is when first asked for."""
+        return signature(self.program, self.loose)
 
     def difference(self, other: Record) -> str | None:
         """Say in what another record of such a step differs; ``None`` where in nothing."""
-        mine, others = self._signature, other._signature
+        mine, others = self.signature, other.signature
         if len(mine) != len(others):
             return f"the step made {len(others)} calls after {len(mine)}"
         for (op, one), (other_op, two) in zip(mine, others):
@@ -75,7 +81,8 @@ def record(
     """
     has_users = codes is not None
     above = Above()
-    below = Below(above, root, _generators(inputs) if has_users else [])
+    builder = _Builder(inputs, known)
+    below = Below(builder.add, above, root, _generators(inputs) if has_users else [])
     before = _python_random_states() if has_users else None
     watch = Watch(codes) if has_users else None
     with above, below, watch or contextlib.nullcontext():
@@ -90,12 +97,13 @@ def record(
         if not _same_states(before, _python_random_states()):
             hazards.append("the step draws from Python's or numpy's random numbers")
         hazards += watch.hazards
-    builder = _Builder(inputs, known, below.layouts)
-    for func, args, kwargs, out in below.calls:
-        builder.add(func, args, kwargs, out)
     program = builder.finish(results)
     hazards += builder.hazards
-    return results, Record(program, list(dict.fromkeys(hazards)), builder.loose)
+    found = Record(program, list(dict.fromkeys(hazards)), builder.loose)
+    if has_users or found.loose:
+        # It will be compared, with the places that tensors have now.
+        _ = found.signature
+    return results, found
 
 
 def _generators(inputs: Sequence[torch.Tensor | None]) -> list[torch.Generator]:
@@ -106,86 +114,119 @@ def _generators(inputs: Sequence[torch.Tensor | None]) -> list[torch.Generator]:
     ]
 
 
-class _Builder:
-    """Turns noted calls into a :class:`Program`."""
+class _Ref(weakref.ref):
+    """A weak reference that knows under which number its object is noted."""
 
-    def __init__(
-        self,
-        inputs: Sequence[torch.Tensor | None],
-        known: Iterable[torch.Tensor],
-        layouts: dict[int, list[Layout]],
-    ):
+    __slots__ = ("key",)
+
+
+class _Facts:
+    """Facts about tensors or storages that live, by identity.
+
+    torch keeps the Python object of a tensor or storage as long as this lives anywhere, in C++ too,
+    so the object's address stands for it. When it dies its fact goes at once, before anything else
+    can take the address.
+    """
+
+    def __init__(self):
+        facts: dict[int, tuple[_Ref, Any]] = {}
+        self._facts = facts
+        self._forget = lambda ref: facts.pop(ref.key, None)
+
+    def get(self, thing: Any) -> Any:
+        """Return the fact about an object; ``None`` where there is none."""
+        found = self._facts.get(id(thing))
+        return None if found is None else found[1]
+
+    def put(self, thing: Any, fact: Any) -> None:
+        """Note the fact about an object, in the place of an earlier one."""
+        ref = _Ref(thing, self._forget)
+        ref.key = id(thing)
+        self._facts[ref.key] = (ref, fact)
+
+    def clear(self) -> None:
+        """Forget everything; without that the facts hold themselves through their references."""
+        self._facts.clear()
+
+
+class _Builder:
+    """Turns calls into a :class:`Program` while they are made, and keeps no tensor that they make.
+
+    Args:
+        inputs: the batch.
+        known: every tensor that is state.
+    """
+
+    def __init__(self, inputs: Sequence[torch.Tensor | None], known: Iterable[torch.Tensor]):
         self.hazards: list[str] = []
-        self._layouts = layouts
         self.loose: list[Value] = []
         self.calls: list[Call] = []
-        self._values: dict[int, Value] = {}
-        self._memories: dict[int, Memory] = {}
-        self._made_in: dict[int, str] = {}
-        self._known = {id(tensor) for tensor in known}
+        self._values = _Facts()  # by tensor
+        self._memories = _Facts()  # by storage
+        self._made_in: dict[Memory, str] = {}
+        # With the tensors, so that each keeps its address.
+        self._known = {id(tensor): tensor for tensor in known}
         self.inputs = [None if tensor is None else self._input(tensor) for tensor in inputs]
 
     def _memory(self, tensor: torch.Tensor, held: bool) -> Memory:
-        key = tensor.untyped_storage()._cdata
-        if key not in self._memories:
-            self._memories[key] = Memory(held)
-        return self._memories[key]
+        storage = tensor.untyped_storage()
+        memory = self._memories.get(storage)
+        if memory is None:
+            memory = Memory(held)
+            self._memories.put(storage, memory)
+        return memory
 
     def _input(self, tensor: torch.Tensor) -> Value:
-        value = self._values[id(tensor)] = self._value(tensor, held=True)
-        return value
+        return self._value(tensor, held=True)
 
     def _value(self, tensor: torch.Tensor, held: bool, is_external: bool = False) -> Value:
-        """Describe a tensor as it was then."""
+        """Describe a tensor as it is now."""
         value = Value.like(tensor, self._memory(tensor, held), is_external)
-        earlier = self._layouts.get(id(tensor))
-        if earlier:
-            value.shape, value.stride, value.offset = earlier.pop(0)
+        self._values.put(tensor, value)
         return value
 
     def _argument(self, item: Any, op: Any) -> Any:
+        if isinstance(item, torch.Tensor):
+            return self._values.get(item) or self._external(item, op)
+        # Lists are copied: autograd and the optimizer may change them later.
         if isinstance(item, (list, tuple)):
             return [self._argument(part, op) for part in item]
-        if isinstance(item, torch.Tensor):
-            return self._values.get(id(item)) or self._external(item, op)
         return item
 
     def _external(self, tensor: torch.Tensor, op: Any) -> Value:
         if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
             self.hazards.append(f"{op} takes a {type(tensor).__name__}")
-        key = tensor.untyped_storage()._cdata
-        if key in self._made_in:
-            self.hazards.append(
-                f"{op} takes a tensor of unknown origin, made in {self._made_in[key]}"
-            )
-        if id(tensor) in self._layouts:
-            self.hazards.append(f"the shape of a tensor from outside is changed before {op}")
         value = self._value(tensor, held=True, is_external=True)
-        self._values[id(tensor)] = value
+        if value.memory in self._made_in:
+            self.hazards.append(
+                f"{op} takes a tensor of unknown origin, made in {self._made_in[value.memory]}"
+            )
         if id(tensor) not in self._known:
             self.loose.append(value)
         return value
 
-    def add(self, op: Any, args: list[Any], kwargs: dict[str, Any], out: Any) -> None:
-        """Add one noted call."""
+    def add(self, op: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any) -> None:
+        """Add a call that was just made."""
         values = [self._argument(arg, op) for arg in args]
         named = {name: self._argument(arg, op) for name, arg in kwargs.items()}
+        if op in VIEWS and values[0].tensor is not None:
+            self.hazards.append(f"the shape of a tensor from outside is changed by {op}")
         single = not isinstance(out, (list, tuple))
         outs = []
         for tensor in [out] if single else out:
             if not isinstance(tensor, torch.Tensor):
                 outs.append(None)
                 continue
-            value = None if op in VIEWS else self._values.get(id(tensor))
+            value = None if op in VIEWS else self._values.get(tensor)
             if value is None:
-                value = self._values[id(tensor)] = self._value(tensor, held=False)
+                value = self._value(tensor, held=False)
                 if not value.memory.held:
-                    self._made_in.setdefault(tensor.untyped_storage()._cdata, str(op))
+                    self._made_in.setdefault(value.memory, str(op))
             outs.append(value)
         self.calls.append(Call(VIEWS.get(op, op), values, named, tuple(outs), single))
         self._look_for_hazards(op, args, out)
 
-    def _look_for_hazards(self, op: Any, args: list[Any], out: Any) -> None:
+    def _look_for_hazards(self, op: Any, args: Sequence[Any], out: Any) -> None:
         if op in VALUE_READS or torch.Tag.data_dependent_output in op.tags:
             self.hazards.append(f"Python reads a value ({op})")
         if op in _LENGTH_READS or (torch.Tag.inplace_view in op.tags and op not in VIEWS):
@@ -200,17 +241,19 @@ class _Builder:
             self.hazards.append(f"{op} is not one of torch's own calls")
 
     def finish(self, results: Sequence[torch.Tensor | None]) -> Program:
-        """Return the program."""
+        """Return the program; no call can be added any more."""
         found = []
         for tensor in results:
-            value = None if tensor is None else self._values.get(id(tensor))
+            value = None if tensor is None else self._values.get(tensor)
             if tensor is not None and value is None:
                 self.hazards.append("the step returns a tensor that none of its calls made")
             found.append(value)
+        self._values.clear()
+        self._memories.clear()
         return Program(self.inputs, self.calls, found)
 
 
-def _is_counted(op: Any, args: list[Any], out: Any) -> bool:
+def _is_counted(op: Any, args: Sequence[Any], out: Any) -> bool:
     """Tell whether ``bincount`` gave as many counts as it was asked for at least.
 
     Replayed, it raises where a batch has more.
