@@ -56,7 +56,7 @@ def test_linear_gives_back_what_it_got():
 
 def test_variables_are_read_and_carry_gradients():
     owner = Owner()
-    variable = Variable(owner, "weight")
+    variable = Variable.of(owner, "weight")
     got = activations.tanh(variable)
     torch.testing.assert_close(got, torch.tanh(VALUES))
     got.sum().backward()

@@ -49,7 +49,7 @@ def test_base_changes_nothing():
 def test_a_variable_is_projected_in_the_layout_of_keras():
     linear = torch.nn.Linear(2, 3)
     linear.weight.data = KERNEL.t().contiguous()
-    variable = Variable(linear, Weight("kernel", "weight", TRANSPOSE))
+    variable = Variable.of(linear, Weight("kernel", "weight", TRANSPOSE))
     variable.assign(constraints.MaxNorm(2)(variable))
     assert norms(linear.weight, 1) == near(2.0, 0.5, 0.0)
 

@@ -45,7 +45,7 @@ def test_orthogonal_penalty_stays_finite():
 
 def test_a_variable_is_penalized_through_its_layout():
     owner = Owner()
-    variable = Variable(owner, Weight("kernel", "weight", TRANSPOSE))
+    variable = Variable.of(owner, Weight("kernel", "weight", TRANSPOSE))
     penalty = regularizers.L2(0.5)(variable)
     assert penalty.item() == 7.0
     penalty.backward()

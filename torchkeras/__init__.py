@@ -2,6 +2,7 @@
 
 from torchkeras import (
     activations,
+    backend,
     callbacks,
     config,
     constraints,
@@ -9,6 +10,7 @@ from torchkeras import (
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     optimizers,
     random,
@@ -45,6 +47,7 @@ __all__ = [
     "Variable",
     "__version__",
     "activations",
+    "backend",
     "callbacks",
     "config",
     "constraints",
@@ -55,6 +58,7 @@ __all__ = [
     "load_ipython_extension",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "optimizers",
     "random",

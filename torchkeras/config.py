@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+if TYPE_CHECKING:
+    from torchkeras.dtypes import DTypePolicy
+
 _FLOATS = ("bfloat16", "float16", "float32", "float64")
 _settings = {
     "floatx": "float32",
+    "dtype_policy": None,
     "epsilon": 1e-7,
     "image_data_format": "channels_last",
     "device": None,
@@ -27,6 +32,8 @@ def floatx() -> str:
 def set_floatx(value: str) -> None:
     """Set the default float type; layers that exist already keep theirs.
 
+    New layers follow it until :func:`set_dtype_policy` chooses what they do.
+
     Args:
         value: ``'bfloat16'``, ``'float16'``, ``'float32'`` or ``'float64'``.
 
@@ -36,6 +43,42 @@ def set_floatx(value: str) -> None:
     if value not in _FLOATS:
         raise ValueError(f"floatx must be one of {', '.join(_FLOATS)}; received {value!r}.")
     _settings["floatx"] = str(value)
+
+
+# From a name to a policy: dtypes, which stands above this module, hands it over.
+_policy_of: Callable[[Any], DTypePolicy]
+
+
+def read_policies_with(function: Callable[[Any], DTypePolicy]) -> None:
+    """Take the function that turns a name into a dtype policy."""
+    global _policy_of
+    _policy_of = function
+
+
+def dtype_policy() -> DTypePolicy:
+    """Return the dtype policy of layers that are given none: the one set, else of ``floatx``.
+
+    (Keras 3 keeps to the ``floatx`` of the time when the first layer was made.)
+    """
+    return _settings["dtype_policy"] or _policy_of(_settings["floatx"])
+
+
+def set_dtype_policy(policy: str | DTypePolicy) -> None:
+    """Choose the dtype policy of layers that are given none; those that exist keep theirs.
+
+    Args:
+        policy: a policy or its name: ``'mixed_float16'``, ``'mixed_bfloat16'``, or a dtype's, such
+            as ``'float32'``.
+
+    Raises:
+        ValueError: when there is no such policy.
+    """
+    if not isinstance(policy, str) and not hasattr(policy, "compute_dtype"):
+        raise ValueError(
+            "set_dtype_policy takes a policy or its name, such as 'mixed_float16'; received "
+            f"{policy!r} of type {type(policy).__name__}."
+        )
+    _settings["dtype_policy"] = _policy_of(policy)
 
 
 def epsilon() -> float:

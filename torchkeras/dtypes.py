@@ -1,14 +1,16 @@
-"""Names of dtypes and the policy that gives a layer its own."""
+"""Names of dtypes and the policies that give a layer its own (``keras.dtype_policies``)."""
 
 from __future__ import annotations
 
+import functools
+import threading
 from typing import Any
 
 import numpy as np
 import torch
 
-from torchkeras import config
-from torchkeras.registry import Configurable, register
+from torchkeras import config, registry
+from torchkeras.registry import Configurable, register, serialize  # noqa: F401 (a public name)
 
 _NAMES = (
     "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
@@ -18,6 +20,9 @@ _TORCH = {name: getattr(torch, name) for name in _NAMES}
 _NAME_OF = {dtype: name for name, dtype in _TORCH.items()}
 # torch computes little or nothing in these.
 _WIDENED = {np.dtype("uint16"): "int32", np.dtype("uint32"): "int64", np.dtype("uint64"): "int64"}
+# What a mixed policy computes in; its variables are float32.
+_MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
+_QUANTIZED = ("int8", "int4", "float8", "gptq", "awq")
 _ALIASES = {"float": "float32", "half": "float16", "double": "float64", "int": "int32"}
 
 
@@ -79,29 +84,73 @@ def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-@register("dtype_policy", module="keras")
+# "FloatDTypePolicy" is what Keras 3.0 called it in configs, "Policy" what tf.keras 2 did.
+@register("dtype_policy", "FloatDTypePolicy", "Policy", module="keras")
 class DTypePolicy(Configurable):
     """Says in which dtype a layer computes and in which it holds its weights.
 
+    Policies are never changed, so that layers may share one.
+
     Args:
-        name: a float dtype, such as ``'float32'``.
+        name: a dtype, such as ``'float32'``, for both; or ``'mixed_float16'`` or
+            ``'mixed_bfloat16'``, which compute in half precision and hold float32 weights. The
+            policy of :func:`torchkeras.config.dtype_policy` unless given.
+
+    Attributes:
+        compute_dtype: name of the dtype of the computation and the outputs.
+        variable_dtype: name of the dtype of the weights.
+        torch_compute_dtype: the former as torch's dtype.
+        torch_dtype: the latter as torch's dtype.
+        is_mixed: whether the two differ.
 
     Raises:
-        ValueError: when the dtype is unknown, or a mixed policy (not supported yet).
+        TypeError: when the name is no string.
+        ValueError: when there is no such policy, or it is one of quantization.
     """
 
+    quantization_mode = None
+
     def __init__(self, name: str | None = None):
-        if isinstance(name, str) and name.startswith("mixed_"):
-            raise ValueError(
-                f"Mixed precision ({name!r}) is not supported yet; use a plain dtype such as "
-                "'float32' or 'bfloat16'."
+        if name is None:
+            name = config.dtype_policy().name
+        if not isinstance(name, str):
+            raise TypeError(
+                "DTypePolicy: name must be a string, such as 'mixed_float16'; received "
+                f"{name!r} of type {type(name).__name__}."
             )
-        self.name = name_of(name)
-        self.compute_dtype = self.variable_dtype = self.name
-        self.torch_dtype = to_torch(self.name)
+        if name in _MIXED:
+            self.name, self.compute_dtype, self.variable_dtype = name, _MIXED[name], "float32"
+        else:
+            self.name = self.compute_dtype = self.variable_dtype = _plain_name(name)
+        self.torch_compute_dtype = to_torch(self.compute_dtype)
+        self.torch_dtype = to_torch(self.variable_dtype)
+        self.is_mixed = self.compute_dtype != self.variable_dtype
+
+    def convert_input(self, x: Any, autocast: bool, dtype: Any) -> Any:
+        """Bring one input of a layer to the dtype in which it computes.
+
+        Args:
+            x: a tensor, a variable, a symbolic tensor or an array; anything else is left alone.
+            autocast: whether floats are cast; integers never are.
+            dtype: the dtype to have.
+
+        Returns:
+            A tensor, or ``x`` itself where nothing was to be done.
+        """
+        is_array = isinstance(x, (np.ndarray, np.generic))
+        if is_array or (hasattr(x, "__array__") and not hasattr(x, "dtype")):
+            # numpy's double-precision scalars are Python floats, which are of no dtype.
+            own = to_torch(None) if isinstance(x, float) else None
+            array = torch_ready(np.asarray(x))
+            x = torch.as_tensor(array, dtype=own, device=config.device())
+        if autocast and hasattr(x, "dtype"):
+            known, wanted = to_torch(x.dtype), to_torch(dtype)
+            if known.is_floating_point and known is not wanted:
+                return getattr(x, "value", x).to(wanted)  # a variable's tensor
+        return x
 
     def __repr__(self) -> str:
-        return f"<DTypePolicy {self.name!r}>"
+        return f'<DTypePolicy "{self.name}">'
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DTypePolicy) and other.name == self.name
@@ -110,10 +159,73 @@ class DTypePolicy(Configurable):
         return hash(self.name)
 
 
+Policy = FloatDTypePolicy = DTypePolicy
+
+
+def _plain_name(name: str) -> str:
+    """Return the dtype that a policy of one dtype is called after."""
+    if name.startswith(_QUANTIZED) and "_from_" in name:
+        raise ValueError(
+            f"The dtype policy {name!r} is one of quantization, which is not supported; use its "
+            f"source, {name.partition('_from_')[2]!r}."
+        )
+    try:
+        return name_of(name)
+    except ValueError:
+        raise ValueError(
+            f"Unknown dtype policy {name!r}; known are {', '.join(map(repr, _MIXED))} and the name "
+            "of any dtype, such as 'float32'."
+        ) from None
+
+
+_named = functools.cache(DTypePolicy)
+
+
 def policy(identifier: Any) -> DTypePolicy:
-    """Return the policy of a name, a dtype, a config dictionary, a policy, or ``None`` (floatx)."""
+    """Return the policy of a name, a dtype, a config dictionary or a policy.
+
+    Args:
+        identifier: ``None`` for that of :func:`torchkeras.config.dtype_policy`.
+
+    Raises:
+        ValueError: when there is no such policy.
+    """
     if isinstance(identifier, DTypePolicy):
         return identifier
+    if identifier is None:
+        return config.dtype_policy()
     if isinstance(identifier, dict):
-        return DTypePolicy(**identifier["config"])
-    return DTypePolicy(identifier)
+        return deserialize(identifier)
+    return _named(identifier if isinstance(identifier, str) else name_of(identifier))
+
+
+get = policy
+
+
+def deserialize(given: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> DTypePolicy:
+    """Make a policy from its serialized form, of Keras 3 or of tf.keras 2.
+
+    Args:
+        given: the dictionary.
+        custom_objects: names for this look-up only.
+
+    Raises:
+        ValueError: when it is no such form, or names an unknown class.
+    """
+    return registry.deserialize("dtype_policy", given, custom_objects)
+
+
+# keras.config, keras.dtype_policies and keras.mixed_precision have these.
+dtype_policy = global_policy = config.dtype_policy
+set_dtype_policy = set_global_policy = config.set_dtype_policy
+config.read_policies_with(policy)
+
+
+class _Autocast(threading.local):
+    """What floating weights are cast to when they are read, in this thread."""
+
+    dtype: torch.dtype | None = None
+
+
+# Set for the length of a layer's call by layers.mixed; ``None`` outside of any.
+autocast = _Autocast()

@@ -35,6 +35,12 @@ ROWS: dict[str, dict[Version, Any]] = {
     # and named without underscores inside in Keras 1 (batchnormalization_1).
     "names.start": {_KERAS_1: 1, _TF_2: 0},
     "names.lower": {_KERAS_1: True, _KERAS_2: False},
+    "plot_model.show_layer_names": {_KERAS_1: True, _KERAS_3: False},
+    # Updates that a layer's call makes were run by training steps alone.
+    "updates.only_training": {_KERAS_1: True, _TF_2: False},
+    # A variable that becomes an attribute of a layer is a weight of it since 2.3; before, only what
+    # add_weight made and what the lists trainable_weights and non_trainable_weights were given.
+    "layer.tracks_variables": {_KERAS_1: False, _KERAS_2_3: True},
     # Callbacks' logs are sorted by name in Keras 3; before, the loss came first.
     "logs.sorted": {_KERAS_1: False, _KERAS_3: True},
     # What callbacks found in `params`: their name for it -> today's.
@@ -82,6 +88,18 @@ ROWS: dict[str, dict[Version, Any]] = {
 
 # Positional arguments whose order changed until Keras 3: Class.method -> as in ROWS.
 ORDERS: dict[str, dict[Version, tuple[str, ...]]] = {
+    # Until 2.0.6 the output came before the target.
+    **{
+        f"backend.{kind}_crossentropy": {
+            _KERAS_1: ("output", "target", "from_logits"),
+            (2, 0, 7): ("target", "output", "from_logits", *axis),
+        }
+        for kind, axis in (
+            ("binary", ()),
+            ("categorical", ("axis",)),
+            ("sparse_categorical", ("axis",)),
+        )
+    },
     "Model.compile": {
         _KERAS_1: ("optimizer", "loss", "metrics", "sample_weight_mode"),
         _KERAS_2: (

@@ -212,7 +212,7 @@ class Configurable:
 
     def __new__(cls, *args: Any, **kwargs: Any):
         instance = super().__new__(cls)
-        if _is_captured(cls):
+        if writes_no_config(cls):
             instance.__dict__["_captured"] = (args, kwargs)
         return instance
 
@@ -244,7 +244,7 @@ def _config_names(cls: type) -> tuple[str, ...]:
 
 
 @functools.cache
-def _is_captured(cls: type) -> bool:
+def writes_no_config(cls: type) -> bool:
     """Tell whether a user's class writes its own ``__init__`` and leaves ``get_config`` to us."""
     own: set[str] = set()
     for base in cls.__mro__:
@@ -312,7 +312,9 @@ def serialize(thing: Any) -> Any:
             f"{cls.__name__} has no get_config(), so it cannot be part of a config. Write one, or "
             "pass a registered object."
         )
-    registered = None if is_builtin(cls) else _custom_names.get(cls, cls.__name__)
+    # Keras gives a name to what its public modules do not have.
+    is_public = is_builtin(cls) and not _modules[cls].startswith("keras.src")
+    registered = None if is_public else _custom_names.get(cls, cls.__name__)
     config = {
         "module": _modules.get(cls, None if cls.__module__ == "__main__" else cls.__module__),
         "class_name": cls.__name__,
@@ -322,6 +324,8 @@ def serialize(thing: Any) -> Any:
     build = thing.get_build_config() if hasattr(thing, "get_build_config") else None
     if build is not None:
         config["build_config"] = build
+    if hasattr(thing, "get_compile_config"):
+        config["compile_config"] = thing.get_compile_config()
     return config
 
 
@@ -405,6 +409,9 @@ def deserialize(
         build = config.get("build_config")
         if build and hasattr(made, "build_from_config"):
             made.build_from_config(build)
+        compilation = config.get("compile_config")
+        if compilation and hasattr(made, "compile_from_config"):
+            made.compile_from_config(compilation)
     return made
 
 

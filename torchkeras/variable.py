@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from torchkeras import config, dtypes
+from torchkeras import config, dtypes, registry
 
 
 class Transform(NamedTuple):
@@ -26,6 +26,7 @@ def _transpose(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.t()
 
 
+_AGGREGATIONS = ("none", "mean", "sum", "only_first_replica", None)
 SAME = Transform(_same, _same)
 TRANSPOSE = Transform(_transpose, _transpose)
 
@@ -41,6 +42,7 @@ class Weight(NamedTuple):
         regularizer: penalty of a weight made by ``add_weight``; a built-in layer's row leaves it to
             the layer's attribute ``<name>_regularizer``.
         constraint: likewise.
+        autocast: whether a layer that computes in another dtype reads it as a copy in that.
     """
 
     name: str
@@ -49,27 +51,100 @@ class Weight(NamedTuple):
     trainable: bool = True
     regularizer: Callable | None = None
     constraint: Callable | None = None
+    autocast: bool = True
+
+
+class Holder:
+    """Owns the tensor of a variable that belongs to no layer.
+
+    Args:
+        value: the tensor.
+    """
+
+    def __init__(self, value: torch.Tensor):
+        self.value = value
 
 
 class Variable:
     """A weight as Keras sees it, late-bound: owner, attribute path and layout transform.
 
     It holds no tensor: what it reads and writes is the owner's, wherever ``.to()``,
-    ``load_state_dict`` or a replaced module have put it since.
+    ``load_state_dict`` or a replaced module have put it since.  One that a user makes has an owner
+    of its own until it becomes an attribute of a layer.
 
     Args:
-        owner: the object that the tensor belongs to, such as a layer or a metric.
-        row: where the tensor lies; a string is an attribute path without transform.
-        name: Keras' name; the row's unless given.
+        initializer: the value, or what draws it: a name, or a callable ``(shape, dtype=…)``.
+        shape: its shape, where the initializer draws it.
+        dtype: the value's own unless given; ``floatx`` of what is drawn.
+        trainable: whether an optimizer may move it.
+        autocast: whether a layer of mixed precision reads it in the dtype it computes in.
+        aggregation: how replicas would be joined; there is one.
+        synchronization: likewise.
+        name: without ``'/'``; numbered unless given.
+
+    Raises:
+        ValueError: for a bad name or aggregation, or a shape that is missing.
     """
 
     __slots__ = ("owner", "row", "__weakref__")
 
-    def __init__(self, owner: Any, row: Weight | str, name: str | None = None):
-        if isinstance(row, str):
-            row = Weight(name or row, row)
-        self.owner = owner
-        self.row = row
+    def __init__(
+        self,
+        initializer: Any,
+        shape: Sequence[int] | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        aggregation: str | None = "none",
+        synchronization: str | None = "auto",
+        name: str | None = None,
+    ):
+        name = name or registry.auto_name("variable")
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(f"Variable: name must be a string without '/'; received {name!r}.")
+        check_aggregation(f"Variable {name!r}", aggregation)
+        if isinstance(initializer, str):
+            initializer = registry.get("initializer", initializer)
+        if callable(initializer) and not isinstance(initializer, (torch.Tensor, Variable)):
+            if shape is None:
+                raise ValueError(
+                    f"Variable {name!r}: the initializer {initializer!r} needs a shape; give "
+                    "shape=(…)."
+                )
+            dtype = dtypes.name_of(dtype)
+            initializer = initializer(tuple(shape), dtype=dtype)
+        wanted = None if dtype is None else dtypes.to_torch(dtype)
+        tensor = as_tensor(initializer, wanted).detach().to(config.device(), copy=True)
+        if shape is not None and tuple(shape) != tuple(tensor.shape):
+            raise ValueError(
+                f"Variable {name!r}: the value has shape {tuple(tensor.shape)}, not {tuple(shape)}."
+            )
+        # A plain tensor, not a parameter: it is part of no module yet.
+        tensor.requires_grad_(bool(trainable) and tensor.is_floating_point())
+        self.owner = Holder(tensor)
+        self.row = Weight(name, "value", trainable=bool(trainable), autocast=bool(autocast))
+
+    @classmethod
+    def of(cls, owner: Any, row: Weight | str) -> Variable:
+        """Return what stands for a tensor of an owner.
+
+        Args:
+            owner: the object that the tensor belongs to, such as a layer or a metric.
+            row: where the tensor lies; a string is an attribute path without transform.
+        """
+        variable = cls.__new__(cls)
+        variable.owner = owner
+        variable.row = Weight(row, row) if isinstance(row, str) else row
+        return variable
+
+    def __reduce__(self) -> tuple:
+        # A copied layer and a list of weights in it share their variables, as they did.
+        return _revived, (self.owner, self.row)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it belongs to no layer, metric or optimizer."""
+        return isinstance(self.owner, Holder)
 
     # ------------------------------------------------------------------ the tensor underneath
 
@@ -83,15 +158,32 @@ class Variable:
 
     @property
     def value(self) -> torch.Tensor:
-        """The weight in Keras' layout: a view of the parameter that gradients flow through."""
+        """The weight in Keras' layout: a view of the parameter that gradients flow through.
+
+        Within the ``call`` of a layer of mixed precision it is a copy in the layer's dtype.
+        """
         parameter, transform = self.parameter, self.row.transform
+        if self._is_cast(parameter):
+            parameter = parameter.to(dtypes.autocast.dtype)
         if transform is SAME:
             return parameter
         view = transform.to_keras(parameter)
-        if parameter.grad is not None:
+        if parameter.is_leaf and parameter.grad is not None:
             # Custom loops written for Keras' torch backend read `variable.value.grad`.
             view.grad = transform.to_keras(parameter.grad)
         return view
+
+    def _is_cast(self, parameter: torch.Tensor) -> bool:
+        return (
+            dtypes.autocast.dtype is not None
+            and self.row.autocast
+            and parameter.is_floating_point()
+        )
+
+    def _stored(self) -> torch.Tensor:
+        """The weight itself in Keras' layout, also where it reads as a copy: what is written to."""
+        parameter = self.parameter
+        return self.row.transform.to_keras(getattr(parameter, "uncast", parameter))
 
     def from_torch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Turn a tensor of torch's layout, such as a gradient, into Keras'."""
@@ -131,7 +223,9 @@ class Variable:
     @property
     def dtype(self) -> str:
         """Keras' name of the dtype."""
-        return dtypes.name_of(self.parameter.dtype)
+        parameter = self.parameter
+        is_cast = self._is_cast(parameter)
+        return dtypes.name_of(dtypes.autocast.dtype if is_cast else parameter.dtype)
 
     @property
     def device(self) -> torch.device:
@@ -144,6 +238,20 @@ class Variable:
         owner_trains = getattr(self.owner, "trainable", True)
         return self.row.trainable and owner_trains and self.parameter.requires_grad
 
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        parameter = self.parameter
+        if value and isinstance(self.owner, torch.nn.Module):
+            if not isinstance(parameter, torch.nn.Parameter):
+                raise ValueError(
+                    f"{self.path} was made with trainable=False, which keeps it out of the "
+                    "parameters: make it trainable and set trainable = False afterwards."
+                )
+        elif value:
+            self.row = self.row._replace(trainable=True)
+        if parameter.is_floating_point():
+            parameter.requires_grad_(bool(value) and getattr(self.owner, "trainable", True))
+
     @property
     def regularizer(self) -> Callable | None:
         """The penalty on this weight, if any."""
@@ -152,7 +260,11 @@ class Variable:
     @property
     def constraint(self) -> Callable | None:
         """The projection applied after each update, if any."""
-        return self.row.constraint or getattr(self.owner, f"{self.row.name}_constraint", None)
+        found = self.row.constraint or getattr(self.owner, f"{self.row.name}_constraint", None)
+        table = None if found is not None else getattr(self.owner, "constraints", None)
+        if isinstance(table, dict):  # Keras 1's, from weights to constraints
+            found = next((item for weight, item in table.items() if weight is self), None)
+        return found
 
     # ------------------------------------------------------------------------------- writing
 
@@ -163,7 +275,7 @@ class Variable:
             ValueError: when the shape differs.
         """
         new = as_tensor(value, device=self.device)
-        target = self.value
+        target = self._stored()
         if new.shape != target.shape:
             raise ValueError(
                 f"{self.path}: cannot assign a value of shape {tuple(new.shape)} to a weight of "
@@ -176,13 +288,13 @@ class Variable:
     def assign_add(self, value: Any) -> Variable:
         """Add a value in place."""
         with torch.no_grad():
-            self.value.add_(_operand(value, self))
+            self._stored().add_(_operand(value, self.value))
         return self
 
     def assign_sub(self, value: Any) -> Variable:
         """Subtract a value in place."""
         with torch.no_grad():
-            self.value.sub_(_operand(value, self))
+            self._stored().sub_(_operand(value, self.value))
         return self
 
     # ------------------------------------------------------------------- standing for a tensor
@@ -218,6 +330,25 @@ class Variable:
 
     # Variables stand for a tensor in arithmetic but are told apart as keys.
     __hash__ = object.__hash__
+
+
+def check_aggregation(who: str, aggregation: str | None) -> None:
+    """Refuse what is no way to join replicas; there is one replica, so any of them is honoured.
+
+    Raises:
+        ValueError: for an unknown way.
+    """
+    if aggregation not in _AGGREGATIONS:
+        raise ValueError(
+            f"{who}: aggregation must be one of {', '.join(map(repr, _AGGREGATIONS))}; received "
+            f"{aggregation!r}."
+        )
+
+
+def _revived(owner: Any, row: Weight) -> Variable:
+    """Return the variable of a copied owner: the one that it has already, if it keeps them."""
+    found = getattr(owner, "_variable", None)
+    return Variable.of(owner, row) if found is None else found(row)
 
 
 def as_tensor(
@@ -263,17 +394,17 @@ def _values(part: Any) -> Any:
     return part
 
 
-def _operand(item: Any, variable: Variable) -> Any:
+def _operand(item: Any, like: torch.Tensor) -> Any:
     """Turn what a Variable is combined with into something torch takes."""
     if isinstance(item, (Variable, np.ndarray, np.generic, list, tuple)):
-        like = variable.parameter
         return as_tensor(item, None if isinstance(item, Variable) else like.dtype, like.device)
     return item
 
 
 def _binary(name: str) -> Callable:
     def operate(self: Variable, other: Any) -> torch.Tensor:
-        return getattr(self.value, name)(_operand(other, self))
+        value = self.value
+        return getattr(value, name)(_operand(other, value))
 
     operate.__name__ = name
     return operate

@@ -95,7 +95,7 @@ def test_only_says_all_that_is_supported():
 def test_every_owner_exists():
     for owner in RENAMED:
         name, _, method = owner.partition(".")
-        places = (layers, optimizers, regularizers, constraints, torchkeras.models)
+        places = (layers, optimizers, regularizers, constraints, torchkeras.models, torchkeras)
         found = [getattr(place, name) for place in places if hasattr(place, name)]
         assert found, owner
         assert not method or hasattr(found[0], method), owner

@@ -205,8 +205,6 @@ def test_torch_module_as_a_layer():
     assert len(layer.trainable_weights) == 4 and len(layer.non_trainable_weights) == 2
     with pytest.raises(TypeError, match="nn.Module"):
         TorchModuleWrapper(lambda x: x)
-    with pytest.raises(ValueError, match="cannot describe"):
-        layer.get_config()
 
 
 def test_input_declares_a_shape():
@@ -227,8 +225,7 @@ def test_input_declares_a_shape():
     assert layer.output is layer.output
     with pytest.raises(ValueError, match="sparse"):
         Input((2,), sparse=True)
-    with pytest.raises(ValueError, match="Functional models are not supported yet"):
-        Dense(2)(Input((3,)))
+    assert Dense(2)(Input((3,))).shape == (None, 2)
 
 
 def test_activation_keeps_shape_and_serializes_by_name():
@@ -242,7 +239,5 @@ def test_bfloat16_layer_computes_in_its_dtype():
     layer = Dense(2, dtype="bfloat16")
     assert layer(np.ones((1, 2), "float32")).dtype is torch.bfloat16
     assert layer.kernel.dtype == "bfloat16"
-    with pytest.raises(ValueError, match="[Mm]ixed precision"):
-        Dense(2, dtype="mixed_float16")
     config.set_floatx("float64")
     assert Dense(2)(np.ones((1, 2))).dtype is torch.float64

@@ -450,8 +450,8 @@ def test_add_weight_refuses_what_it_cannot_honour():
     layer = Layer()
     with pytest.raises(ValueError, match="every dimension must be known"):
         layer.add_weight(shape=(None, 2), name="w")
-    with pytest.raises(ValueError, match="autocast"):
-        layer.add_weight(shape=(2,), name="w", autocast=False)
+    with pytest.raises(ValueError, match="overwrite_with_gradient"):
+        layer.add_weight(shape=(2,), name="w", overwrite_with_gradient=True)
 
 
 def test_regularizer_and_constraint_of_an_added_weight_reach_losses_and_variable():

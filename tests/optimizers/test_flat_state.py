@@ -217,7 +217,7 @@ def test_constraints_apply_inside():
         weight, bias = parameters([(4, 3), (4,)])
         owner = types.SimpleNamespace(weight=weight, trainable=True, path="dense")
         row = Weight("kernel", "weight", TRANSPOSE, constraint=constraints.UnitNorm())
-        optimizer, _ = build("SGD", {"momentum": 0.9}, [Variable(owner, row), bias])
+        optimizer, _ = build("SGD", {"momentum": 0.9}, [Variable.of(owner, row), bias])
         if is_flat:
             optimizer.enter_flat()
         for step in range(4):

@@ -38,7 +38,7 @@ def gradients(seed=0):
 
 def variable(weight, **row):
     owner = types.SimpleNamespace(weight=weight, trainable=True, path="dense")
-    return Variable(owner, Weight("kernel", "weight", TRANSPOSE, **row))
+    return Variable.of(owner, Weight("kernel", "weight", TRANSPOSE, **row))
 
 
 def values(items):
@@ -521,7 +521,7 @@ def test_exclude_from_weight_decay_by_name():
     optimizer = make("SGD", {"weight_decay": 0.5})
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     optimizer.build(
-        [Variable(owner, Weight("kernel", "weight", TRANSPOSE)), Variable(owner, "bias")]
+        [Variable.of(owner, Weight("kernel", "weight", TRANSPOSE)), Variable.of(owner, "bias")]
     )
     optimizer.update([torch.zeros(4, 3), torch.zeros(4)])
     assert torch.allclose(weight.detach(), torch.full((4, 3), 0.95))

@@ -108,7 +108,7 @@ def test_constraints_and_keras_layout():
     weight = nn.Parameter(torch.zeros(4, 3))
     owner = types.SimpleNamespace(weight=weight, trainable=True)
     row = Weight("kernel", "weight", TRANSPOSE, constraint=lambda value: value.clamp(min=-0.5))
-    kernel = Variable(owner, row)
+    kernel = Variable.of(owner, row)
     optimizer = optimizers.get(functools.partial(torch.optim.SGD, lr=0.1))
     gradient = torch.arange(12.0).reshape(3, 4)
     optimizer.apply([gradient], [kernel])

@@ -206,7 +206,7 @@ def test_state_is_named_and_laid_out_as_in_keras():
     theirs.build([kernel])
     owner = types.SimpleNamespace(weight=torch.nn.Parameter(torch.zeros(3, 2)), trainable=True)
     ours = optimizers.Adam(name="mine")
-    variable = Variable(owner, Weight("kernel", "weight", TRANSPOSE))
+    variable = Variable.of(owner, Weight("kernel", "weight", TRANSPOSE))
     ours.build([variable])
     gradient = torch.arange(6.0).reshape(2, 3)
     ours.apply([gradient], [variable])

@@ -84,9 +84,25 @@ def test_where_nobody_tells_the_free_memory_it_counts_as_none(monkeypatch):
     assert data._free(torch.device("cpu")) == 0
 
 
-def test_batches_are_named_tuples():
+def test_batches_hold_inputs_targets_and_weights_in_that_order():
     (batch,) = Batches(torch.ones(2, 1), torch.zeros(2))
-    assert isinstance(batch, data.Batch) and batch.y is batch[1] and batch.weight is None
+    assert len(batch) == 3 and batch[0].shape == (2, 1) and batch[2] is None
+    xs, ys = [torch.ones(2, 1), torch.ones(2, 3)], [torch.zeros(2), torch.zeros(2, 5)]
+    (batch,) = Batches(xs, ys, [None, torch.ones(2)])
+    shapes = [None if part is None else tuple(part.shape) for part in batch]
+    assert shapes == [(2, 1), (2, 3), (2,), (2, 5), None, (2,)]
+
+
+def test_picked_batches_share_memory_as_long_as_nobody_holds_them():
+    x = torch.arange(160_000.0).reshape(160, 1000)
+    pointers, right, held = set(), [], []
+    for index, (batch, _, _) in enumerate(Batches(x, batch_size=8, shuffle=True)):
+        pointers.add(batch.data_ptr())
+        right.append(torch.equal(batch, x[(batch[:, 0] / 1000).long()]))
+        if index == 0:
+            held = [batch[2:4], batch[2:4].clone()]  # a view is enough to keep the memory
+    assert len(pointers) < 10  # of 20
+    assert all(right) and torch.equal(*held)
 
 
 def test_a_step_of_the_loop_costs_little():
@@ -166,7 +182,7 @@ def test_the_order_of_copies_waits_and_uses(monkeypatch):
     rows = list(Batches(torch.rand(6, 2), torch.arange(6), None, 2))
     events = Events(monkeypatch)
     for batch in data._copied_ahead(iter(rows), torch.device("cuda")):
-        events.log.append(f"use {batch.y[0] // 2 + 1}")
+        events.log.append(f"use {batch[1][0] // 2 + 1}")
     assert events.log == [
         *("send 1", "send 2", "wait 1", "hold", "hold", "use 1"),
         *("send 3", "wait 2", "hold", "hold", "use 2"),

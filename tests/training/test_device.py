@@ -10,6 +10,7 @@ from torchkeras.layers import Dense
 from torchkeras.models import Sequential
 from torchkeras.training import data
 from torchkeras.training.data import Batches
+from torchkeras.training.layout import SINGLE, Samples
 
 X, Y = np.random.rand(20, 4), np.random.rand(20)
 
@@ -38,7 +39,7 @@ def test_model_of_mixed_devices_is_brought_together():
     model.layers[0].linear.to_empty(device="cpu")
     model.layers[0].to("meta")
     config.set_device("meta")
-    model._ready_for(torch.ones(2, 4))
+    model._ready_for(Samples([torch.ones(2, 4)], [], [], SINGLE))
     assert {p.device.type for p in model.parameters()} == {"meta"}
 
 
@@ -54,16 +55,16 @@ def test_data_that_fits_lives_on_the_device_and_other_data_travels_by_batch(monk
     monkeypatch.setattr(data, "_fits", lambda size, device: False)
     batches = Batches(x, batch_size=4, device="meta", shuffle=True)
     assert batches.x.device.type == "cpu"
-    assert [batch.x.device.type for batch in batches] == ["meta", "meta"]
+    assert [batch[0].device.type for batch in batches] == ["meta", "meta"]
 
 
 def test_small_and_large_data_are_shuffled_alike(monkeypatch):
     x = torch.arange(100.0)[:, None]
     torch.manual_seed(3)
-    small = [batch.x.flatten().tolist() for batch in Batches(x, batch_size=7, shuffle=True)]
+    small = [batch[0].flatten().tolist() for batch in Batches(x, batch_size=7, shuffle=True)]
     monkeypatch.setattr(data, "_COPIED", 0)
     torch.manual_seed(3)
-    assert [b.x.flatten().tolist() for b in Batches(x, batch_size=7, shuffle=True)] == small
+    assert [b[0].flatten().tolist() for b in Batches(x, batch_size=7, shuffle=True)] == small
 
 
 def test_out_of_memory_says_the_batch_and_what_to_lower():

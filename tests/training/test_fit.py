@@ -194,15 +194,6 @@ def test_steps_per_epoch_against_the_length_of_the_data(steps, taken):
     assert seen.batches == taken
 
 
-def test_custom_steps_are_refused_not_ignored():
-    class Mine(Sequential):
-        def train_step(self, data):
-            return {}
-
-    with pytest.raises(ValueError, match="Mine defines train_step"):
-        Mine([Dense(1)]).compile("sgd", "mse")
-
-
 def test_flags_of_compile_are_read_back():
     assert linear(run_eagerly=True).run_eagerly and not linear().run_eagerly
     assert linear(jit_compile=True).jit_compile and not linear().jit_compile

@@ -71,7 +71,8 @@ def logs(made, given, is_later):
     """Run an epoch; is_later: for each step, whether its loss is left out."""
     made.reset()
     for (y, y_pred, weight), later in zip(given, is_later, strict=True):
-        made.keep(None if later else made(y, y_pred, weight), y, y_pred, weight)
+        loss = None if later else made.lowered(y, y_pred, weight)[0]
+        made.keep((loss, y_pred), (None, y, weight))
     return made.logs()
 
 
@@ -189,17 +190,17 @@ def test_memory_is_bounded(monkeypatch):
     made, most = ready("mse"), 0
     given = [(torch.rand(1, 4), torch.rand(1, 4), None) for _ in range(250)]
     for y, y_pred, weight in given:
-        made.keep(None, y, y_pred, weight)
+        made.keep((None, y_pred), (None, y, weight))
         most = max(most, len(made._outputs))
     assert most == rows
     joined = [torch.cat(parts) for parts in list(zip(*given))[:2]]
-    assert made.logs()["loss"] == pytest.approx(float(made(*joined, None)), rel=1e-6)
+    assert made.logs()["loss"] == pytest.approx(float(made.value(*joined, None)), rel=1e-6)
 
 
 def test_losses_alone_keep_no_outputs():
     made = ready("mse")
     y = torch.rand(7, 4)
-    made.keep(torch.ones(()), y, y, None)
+    made.keep((torch.ones(()), y), (None, y, None))
     assert made._outputs == []
     assert made.logs() == {"loss": 1.0}
 
@@ -207,6 +208,6 @@ def test_losses_alone_keep_no_outputs():
 def test_no_gradients():
     made = ready("binary_crossentropy")
     y_pred = torch.rand(7, 4, requires_grad=True)
-    made.keep(None, torch.ones(7, 4), y_pred, None)
+    made.keep((None, y_pred), (None, torch.ones(7, 4), None))
     made._reduce()
     assert not made._total.requires_grad and made._total.dtype is torch.float64

@@ -55,6 +55,12 @@ _READING: dict[str, Rename] = dict.fromkeys(
 RENAMED: dict[str, dict[str, Rename]] = {
     "Dense": {"output_dim": "units", **_WEIGHTS},
     "Dropout": {"p": "rate"},
+    "Model": {"input": "inputs", "output": "outputs"},
+    "Functional": {"input": "inputs", "output": "outputs"},
+    "backend.one_hot": {"nb_classes": "num_classes"},
+    "backend.expand_dims": {"dim": "axis"},
+    "backend.random_uniform": {"low": "minval", "high": "maxval"},
+    "backend.random_normal": {"std": "stddev"},
     "BatchNormalization": {
         "beta_init": "beta_initializer",
         "gamma_init": "gamma_initializer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -58,7 +59,20 @@ he_normal = _function("he_normal", initializers.HeNormal)
 he_uniform = _function("he_uniform", initializers.HeUniform)
 zero = _function("zero", initializers.Zeros)
 one = _function("one", initializers.Ones)
-get = initializers.get
+
+
+def get(identifier: Any, **kwargs: Any) -> Callable:
+    """Turn a name into the function of this module, which takes a shape and a name.
+
+    Args:
+        identifier: a name or a function; an initializer as of Keras 2 stays what it is.
+        kwargs: arguments that the function is always called with.
+    """
+    if isinstance(identifier, str):
+        found = globals().get(identifier) if identifier in __all__ else None
+        identifier = found or initializers.get(identifier)
+    return functools.partial(identifier, **kwargs) if kwargs else identifier
+
 
 __all__ = [
     "get",

@@ -66,9 +66,10 @@ _ROWS: dict[str, str] = {
     "constraints": "constraints constraints.constraints",
     "distillation": "distillation distillation.distillation_loss distillation.distiller",
     "distribution": "distribution distribution.distribution_lib",
-    "dtypes": """dtype_policies dtype_policies.dtype_policy dtype_policies.dtype_policy_map
-        mixed_precision mixed_precision.dtype_policy mixed_precision.experimental
-        mixed_precision.loss_scale mixed_precision.loss_scale_optimizer mixed_precision.policy""",
+    "dtypes": "dtype_policies dtype_policies.dtype_policy dtype_policies.dtype_policy_map",
+    "mixed_precision dtypes": """mixed_precision mixed_precision.dtype_policy
+        mixed_precision.experimental mixed_precision.loss_scale
+        mixed_precision.loss_scale_optimizer mixed_precision.policy""",
     "export": "export export.export_lib export.onnx export.saved_model export.tfsm_layer",
     "compat.initializations initializers": "initializations",
     "initializers": """initializers initializers.constant_initializers
@@ -217,6 +218,11 @@ def keras_version() -> str:
 # Path -> old name -> the name it has now in the same module, or the thing itself.
 NAMES: dict[str, dict[str, str | Callable]] = {
     "": {"version": keras_version},
+    "backend": {
+        "get_variable_shape": "int_shape",
+        "lesser": "less",
+        "lesser_equal": "less_equal",
+    },
     "constraints": {"maxnorm": "MaxNorm", "nonneg": "NonNeg", "unitnorm": "UnitNorm"},
     "optimizers": {
         "sgd": "SGD",
@@ -236,6 +242,7 @@ NAMES: dict[str, dict[str, str | Callable]] = {
         "activity_l1l2": "l1_l2",
         "l1l2": "l1_l2",
     },
+    "utils": {"plot": "plot_model"},
 }
 
 

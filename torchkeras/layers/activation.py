@@ -23,6 +23,8 @@ class Activation(Layer):
         input and output ``(batch, …)``.
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
         self.activation = activations.get(activation)

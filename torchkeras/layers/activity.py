@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from torchkeras.graph import layers_changed
+
 
 class _Calls(threading.local):
     """How many calls of layers are under way in this thread, one inside the other."""
@@ -29,7 +31,9 @@ def in_use() -> bool:
 def use() -> None:
     """Count calls from here on: a layer has an activity regularizer."""
     global _in_use
-    _in_use = True
+    if not _in_use:
+        _in_use = True
+        layers_changed()
 
 
 @contextlib.contextmanager
@@ -45,9 +49,15 @@ def call_of(layer: nn.Module) -> Iterator[None]:
 
 
 def penalties(layer: nn.Module) -> list[torch.Tensor]:
-    """Return the penalties that the last call left in a layer and those inside it."""
-    kept = (getattr(module, "_activity_losses", ()) for module in layer.modules())
-    return [penalty for found in kept for penalty in found]
+    """Return the penalties that the last call left in a layer and those inside it.
+
+    Those that ``add_loss`` was given as functions are computed now.
+    """
+    found = []
+    for module in layer.modules():
+        found += getattr(module, "_activity_losses", ())
+        found += [function() for function in getattr(module, "_loss_functions", ())]
+    return found
 
 
 def drop(layer: nn.Module) -> None:

@@ -10,18 +10,16 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from torchkeras import config, dtypes, eras, initializers, registry, regularizers
-from torchkeras.graph import KerasTensor
-from torchkeras.layers import activity, probe
-from torchkeras.layers.mode import mode
-from torchkeras.layers.spec import InputSpec
-from torchkeras.layers.tracking import modules_in, track
-from torchkeras.layers.weighted import Weighted, resolve
-from torchkeras.variable import Variable, as_tensor
+from torchkeras import config, dtypes, eras, graph, initializers, registry, regularizers, tree
+from torchkeras.graph import shapes
+from torchkeras.layers import activity, masks, values
+from torchkeras.layers.calls import Called, as_shapes
+from torchkeras.layers.tracking import holds_state, track
+from torchkeras.layers.weighted import resolve
+from torchkeras.variable import Variable
 
 # What nn.Module itself calls: an attribute of the same name breaks it far from the cause.
 _MODULE_NEEDS = frozenset(
@@ -30,6 +28,8 @@ _MODULE_NEEDS = frozenset(
     "register_parameter register_buffer register_module add_module get_submodule get_parameter "
     "get_buffer".split()
 )
+# Attributes that decide how a graph may call a layer.
+_DECIDE_CALLS = frozenset("activation activity_regularizer autocast call dtype_policy".split())
 _FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
 
 
@@ -53,7 +53,7 @@ def _nothing() -> None:
 
 
 @registry.register("layer")
-class Layer(Weighted):
+class Layer(Called):
     """A ``torch.nn.Module`` with Keras' life-cycle: configuration, ``build``, ``call``.
 
     A subclass keeps its configuration in ``__init__``, makes its weights in ``build(input_shape)``
@@ -62,7 +62,8 @@ class Layer(Weighted):
     Args:
         activity_regularizer: penalty on the output, divided by the batch size.
         trainable: whether training moves the weights.
-        dtype: what the layer computes in: a dtype's name or a policy; ``floatx`` unless given.
+        dtype: what the layer computes in and holds its weights in: a dtype's name or a policy; that
+            of :func:`torchkeras.config.dtype_policy` unless given.
         autocast: whether floating inputs are cast to ``dtype``.
         name: unique within a model; numbered by class unless given.
         input_shape: shape of one sample, for the first layer of a ``Sequential``.
@@ -80,11 +81,9 @@ class Layer(Weighted):
         "activity_regularizer trainable dtype autocast name input_shape input_dim "
         "batch_input_shape batch_size input_dtype weights"
     ).split()
-    input_spec: InputSpec | None = None
-    # Whether integer inputs are cast to the layer's dtype too.
-    float_inputs: bool = False
 
-    _call_arguments: frozenset[str] = frozenset({"inputs"})
+    # Whether it was built before it became part of another, whose name its path lacks then.
+    _path_is_final: bool = False
 
     def __new__(cls, *args: Any, **kwargs: Any):
         # Here and not in __init__, so that attributes may be set before super().__init__().
@@ -96,11 +95,13 @@ class Layer(Weighted):
             _trainable=True,
             _building=0,
             _build_shape=None,
-            _placed_shape=None,
             _added_rows=[],
             _frozen_paths=set(),
             _frozen_before=set(),
             _activity_losses=[],
+            _loss_functions=[],
+            _added_metrics={},
+            _nodes=[],
             _probed={},
             _scope="",
             _tracked=set(),
@@ -114,18 +115,20 @@ class Layer(Weighted):
             _first_dtype=None,
             _initial_weights=None,
         )
+        if cls._makes_masks:
+            masks.use()
         return layer
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if "compute_mask" in cls.__dict__ and not registry.is_own(cls):
+            cls._makes_masks = True
         if "build" in cls.__dict__:
             cls.build = _completed(cls.build)
         if "forward" in cls.__dict__ and not registry.is_own(cls):
             raise TypeError(
                 f"{cls.__name__} defines forward(), which Layer needs itself: write call(inputs)."
             )
-        if "call" in cls.__dict__:
-            cls._call_arguments = frozenset(inspect.signature(cls.call).parameters)
 
     def __init__(
         self,
@@ -169,94 +172,6 @@ class Layer(Weighted):
         """Count as built at once, unless a subclass writes a ``build`` of its own."""
         self.built = type(self).build is Layer.build
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Compute the output; subclasses override it."""
-        raise TypeError(f"{type(self).__name__} defines no call(inputs): write one.")
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the output's shape for an input's, ``None`` where unknown.
-
-        Without a closed form the layer is run on two small tensors.
-        """
-        shape = tuple(input_shape)
-        if not self.built:
-            self.build(shape)
-        if shape not in self._probed:
-            dtype = self.dtype_policy.torch_dtype
-
-            def run(inputs: torch.Tensor) -> torch.Tensor:
-                return self(inputs, training=False)
-
-            found = probe.output_shape(self.name, run, shape, dtype, self._device())
-            activity.drop(self)
-            self._probed[shape] = found
-        return self._probed[shape]
-
-    def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
-        """Prepare the inputs, build at the first call, and ``call``.
-
-        Args:
-            args: the inputs first: a tensor, an array, or lists of numbers.
-            training: training or inference for this call; the module's own flag unless given.
-        """
-        if training is not None:
-            with mode(self, bool(training)):
-                return self.forward(*args, **kwargs)
-        if activity.in_use():
-            with activity.call_of(self):
-                return self._run(args, kwargs)
-        return self._run(args, kwargs)
-
-    def _run(self, args: tuple, kwargs: dict[str, Any]) -> Any:
-        if not args:
-            if "inputs" not in kwargs:
-                raise ValueError(f"Layer {self.name!r} was called without an input.")
-            args = (kwargs.pop("inputs"),)
-        inputs = self._prepare(args[0])
-        if not self.built:
-            self.build(tuple(inputs.shape))
-        if self.input_spec is not None and isinstance(inputs, torch.Tensor):
-            self.input_spec.check(self.name, inputs.shape, inputs.dtype)
-        if "training" in self._call_arguments:
-            kwargs["training"] = self.training
-        outputs = self.call(inputs, *args[1:], **kwargs)
-        if self.activity_regularizer is not None:
-            penalty = self.activity_regularizer(outputs)
-            self._activity_losses.append(penalty / outputs.shape[0])
-        return outputs
-
-    def _prepare(self, inputs: Any) -> Any:
-        """Make the input a tensor of the layer's dtype; integers stay unless it needs floats."""
-        if not isinstance(inputs, torch.Tensor):
-            if isinstance(inputs, KerasTensor):
-                raise ValueError(
-                    f"Layer {self.name!r} was called on a symbolic input. Functional models are "
-                    "not supported yet: add layers to a Sequential model."
-                )
-            arrays = (Variable, np.ndarray, np.generic, list, tuple, int, float)
-            if isinstance(inputs, arrays) or hasattr(inputs, "to_numpy"):
-                try:
-                    inputs = as_tensor(inputs, device=self._device())
-                except (TypeError, ValueError) as error:
-                    raise ValueError(
-                        f"Layer {self.name!r} cannot take {type(inputs).__name__} as input: {error}"
-                    ) from None
-            else:
-                return inputs
-        wanted = self.dtype_policy.torch_dtype
-        if inputs.dtype is not wanted and (
-            (self.autocast and inputs.dtype.is_floating_point)
-            or (self.float_inputs and not inputs.dtype.is_complex)
-        ):
-            inputs = inputs.to(wanted)
-        return inputs
-
-    def _device(self) -> torch.device:
-        """Where the weights live, or where new ones would go."""
-        for tensor in itertools.chain(nn.Module.parameters(self), self.buffers()):
-            return tensor.device
-        return config.device()
-
     def _complete_build(self, input_shape: Any) -> None:
         """After ``build``: draw the declared weights, take given ones, set mode and flags."""
         for row in self.weight_map:
@@ -266,6 +181,9 @@ class Layer(Weighted):
                 variable.assign(initializers.draw(initializer, variable.shape, variable.dtype))
         self._name_sublayers()
         self._probed.clear()
+        if shapes.in_trial():  # what follows may write to what is there now
+            kept = [(buffer, buffer.clone()) for buffer in self.buffers()]
+            self.__dict__["_buffers_as_built"] = kept
         self.__dict__["built"] = True
         self.__dict__["_build_shape"] = input_shape
         self.train(self.training)
@@ -274,12 +192,25 @@ class Layer(Weighted):
             self.set_weights(self._initial_weights)
             self.__dict__["_initial_weights"] = None
 
-    def _name_sublayers(self) -> None:
-        """Let the layers inside know whose they are, for the paths of their weights."""
+    def _finish_paths(self) -> None:
+        """Let the layers inside that are built already keep their paths, as in Keras."""
+        for module in self.modules():
+            if isinstance(module, Layer) and module is not self and not module._scope:
+                has_weights = next(itertools.chain(_parameters(module), module.buffers()), None)
+                if module.built and has_weights is not None:
+                    module.__dict__["_path_is_final"] = True
+
+    def _name_sublayers(self, former: str | None = None) -> None:
+        """Let the layers inside know whose they are, for the paths of their weights.
+
+        Args:
+            former: the path that this layer had until it was put into another.
+        """
         for layer in self._sublayers():
-            if not layer._scope:
+            if not layer._path_is_final and layer._scope in ("", former):
+                before = layer.path
                 layer.__dict__["_scope"] = self.path
-                layer._name_sublayers()
+                layer._name_sublayers(before)
 
     # ----------------------------------------------------------------------------- attributes
 
@@ -293,7 +224,19 @@ class Layer(Weighted):
             if value.row in self._added_rows:
                 self._move_added(value, name)
             return
+        if isinstance(value, Variable) and self._tracks(value):
+            self._adopt(value, value, key=name)
+            return
+        if isinstance(value, torch.Tensor):
+            row = next((row for row in type(self).weight_map if row.name == name), None)
+            if row is not None and self.built:
+                self._replace(row, value)
+                return
+        if name == "dtype_policy":
+            value = dtypes.policy(value)
         super().__setattr__(name, value)
+        if self._nodes and (name in _DECIDE_CALLS or isinstance(value, nn.Module)):
+            graph.layers_changed()
         if isinstance(value, (list, tuple, dict)) or name in self._tracked:
             self._track(name, value)
         if isinstance(value, nn.Parameter) and not value.requires_grad:
@@ -304,10 +247,16 @@ class Layer(Weighted):
                 frozen = (p for p, t in value.named_parameters() if not t.requires_grad)
                 self._frozen_paths.update(f"{name}.{path}" for path in frozen)
 
+    def _tracks(self, variable: Variable) -> bool:
+        """Tell whether a variable that becomes an attribute becomes a weight by that."""
+        return eras.value("layer.tracks_variables") and (
+            variable.is_free or isinstance(variable.owner, Layer)
+        )
+
     def _track(self, name: str, value: Any) -> None:
         """Own the layers in a list or dictionary that became an attribute, or own them no more."""
         plain = type(value) in (list, dict) and not name.startswith("_")
-        if plain or any(True for _ in modules_in(value)):
+        if plain or holds_state(value):
             self._tracked.add(name)
             track(self, name, value)
         elif name in self._tracked:
@@ -328,6 +277,9 @@ class Layer(Weighted):
         return self
 
     def __getattr__(self, name: str) -> Any:
+        modules = self.__dict__["_modules"]
+        if name in modules:  # first, since every call of a layer asks for them
+            return modules[name]
         if name == "name":  # of a class that forgets to call super().__init__()
             self.__dict__["name"] = registry.auto_name(_prefix(type(self)))
             return self.name
@@ -339,6 +291,9 @@ class Layer(Weighted):
             if row.name == name:
                 held = resolve(self, row.path)
                 return None if held is None else self._variable(row)
+        attribute = getattr(type(self), name, None)
+        if isinstance(attribute, property):  # that raised: let it say why
+            return attribute.fget(self)
         return super().__getattr__(name)
 
     # ------------------------------------------------------------------------------ what it is
@@ -362,34 +317,27 @@ class Layer(Weighted):
 
     @property
     def input_shape(self) -> Any:
-        """The input's shape that the layer was built for.
+        """The shape of the layer's first symbolic input, or the one that it was built for.
 
         Raises:
             AttributeError: before it is built.
         """
-        shape = self._build_shape or self._placed_shape
-        if shape is None:
+        if graph.nodes_of(self):
+            return tree.map_structure(lambda tensor: tensor.shape, self.input)
+        if self._build_shape is None:
             raise AttributeError(f"Layer {self.name!r} is not built: its input_shape is not known.")
-        return shape
+        return self._build_shape
 
     @property
     def output_shape(self) -> Any:
-        """The output's shape for the input that the layer was built for.
+        """The shape of the layer's first symbolic output, or what follows from its input's.
 
         Raises:
             AttributeError: before it is built.
         """
+        if graph.nodes_of(self):
+            return tree.map_structure(lambda tensor: tensor.shape, self.output)
         return self.compute_output_shape(self.input_shape)
-
-    @property
-    def losses(self) -> list[torch.Tensor]:
-        """The penalties: of regularized weights, and of activities in the last call."""
-        penalties = [v.regularizer(v.value) for v in self.regularized_variables()]
-        return penalties + activity.penalties(self)
-
-    def regularized_variables(self) -> list[Variable]:
-        """The trainable weights that have a regularizer."""
-        return [variable for variable in self.trainable_weights if variable.regularizer is not None]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again, as plain Python values."""
@@ -398,8 +346,15 @@ class Layer(Weighted):
             "trainable": self.trainable,
             "dtype": registry.serialize(self.dtype_policy),
         }
-        if self.activity_regularizer is not None:
-            base["activity_regularizer"] = registry.serialize(self.activity_regularizer)
+        penalty = registry.serialize(self.activity_regularizer)
+        cls = type(self)
+        is_plain = cls.__init__ is Layer.__init__ and cls.get_config is Layer.get_config
+        if is_plain and not registry.is_builtin(cls):
+            # As Keras writes a class that has no constructor of its own: all arguments of Layer.
+            base = {"name": self.name, "activity_regularizer": penalty, **base}
+            base["autocast"] = self.autocast
+        elif penalty is not None:
+            base["activity_regularizer"] = penalty
         return {**self._accepted(base), **super().get_config()}
 
     def _accepted(self, base: dict[str, Any]) -> dict[str, Any]:
@@ -411,14 +366,33 @@ class Layer(Weighted):
             return base
         return {name: value for name, value in base.items() if name in parameters}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        """Make a layer from what :meth:`get_config` returned.
+
+        Args:
+            config: the arguments of the constructor.
+        """
+        if registry.writes_no_config(cls):
+            own = config.keys() - set(Layer.config_without)
+            config = {**config, **{name: values.read(config[name]) for name in own}}
+        return cls(**config)
+
     def get_build_config(self) -> dict[str, Any] | None:
-        """Return the input shape that ``build`` was called for; ``None`` when it was not."""
-        return None if self._build_shape is None else {"input_shape": self._build_shape}
+        """Return the shapes that ``build`` was called for; ``None`` when it was not."""
+        if self._build_shape is None:
+            return None
+        key = "input_shape" if len(self._build_names) < 2 else "shapes_dict"
+        return {key: self._build_shape}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
-        """Build for the shape of :meth:`get_build_config`."""
-        if config.get("input_shape") is not None and not self.built:
-            self.build(tuple(config["input_shape"]))
+        """Build for the shapes of :meth:`get_build_config`."""
+        if self.built:
+            return
+        if config.get("input_shape") is not None:
+            self.build(as_shapes(config["input_shape"]))
+        elif config.get("shapes_dict") is not None:
+            self.build(**{name: as_shapes(s) for name, s in config["shapes_dict"].items()})
 
     def extra_repr(self) -> str:
         """Show the name in torch's printed form."""
@@ -430,25 +404,35 @@ def _completed(build: Callable) -> Callable:
 
     @functools.wraps(build)
     def complete(self: Layer, *args: Any, **kwargs: Any) -> Any:
+        if self._building == 0:
+            self._finish_paths()
         self.__dict__["_building"] += 1
         try:
             result = build(self, *args, **kwargs)
         finally:
             self.__dict__["_building"] -= 1
         if self._building == 0:
-            shape = args[0] if args else next(iter(kwargs.values()), None)
-            self._complete_build(tuple(shape) if isinstance(shape, (list, torch.Size)) else shape)
+            if len(self._build_names) < 2:
+                shape = args[0] if args else next(iter(kwargs.values()), None)
+            else:
+                shape = {**dict(zip(self._build_names, args)), **kwargs}
+            self._complete_build(as_shapes(shape))
         return result
 
     return complete
 
 
 Layer.build = _completed(Layer.build)
+# Of a module; a model's own method refuses where it is not built.
+_parameters = nn.Module.parameters
 
 
 def _prefix(cls: type) -> str:
     name = cls.__name__
-    return name.lower() if eras.value("names.lower") else registry.snake_case(name)
+    if not eras.value("names.lower"):
+        return registry.snake_case(name)
+    # Before Keras 3 there was one class of models beside Sequential.
+    return "model" if name == "Functional" else name.lower()
 
 
 def _first_shape(

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
+import base64
+import io
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from torchkeras import activations, constraints, dtypes, initializers, regularizers
-from torchkeras.graph import KerasTensor
-from torchkeras.layers import arguments
+from torchkeras import (
+    activations,
+    config as settings,
+    constraints,
+    dtypes,
+    graph,
+    initializers,
+    regularizers,
+)
+from torchkeras.graph import KerasTensor, Spec
+from torchkeras.layers import arguments, trust
 from torchkeras.layers.base import Layer, empty_module
 from torchkeras.layers.spec import InputSpec
 from torchkeras.registry import register
 from torchkeras.variable import TRANSPOSE, Weight
-
-# id of an InputLayer -> its symbolic tensor, while somebody holds it (it holds the layer).
-_outputs: weakref.WeakValueDictionary[int, KerasTensor] = weakref.WeakValueDictionary()
 
 
 @register("layer")
@@ -91,11 +97,10 @@ class InputLayer(Layer):
     @property
     def output(self) -> KerasTensor:
         """The symbolic tensor that enters the model, one as long as somebody holds it."""
-        tensor = _outputs.get(id(self))
-        if tensor is None:
-            tensor = KerasTensor(self.batch_shape, self.input_dtype, self.name, source=self)
-            _outputs[id(self)] = tensor
-        return tensor
+        nodes = graph.nodes_of(self)
+        if nodes:
+            return nodes[0].outputs
+        return graph.connect(self, (), {}, Spec(self.batch_shape, self.input_dtype))
 
     @property
     def dtype(self) -> str:
@@ -185,6 +190,7 @@ class Dense(Layer):
     weight_map = (Weight("kernel", "linear.weight", TRANSPOSE), Weight("bias", "linear.bias"))
     config_without = ("activity_regularizer", "lora_rank", "lora_alpha")
     float_inputs = True
+    supports_masking = True
     quantization_config = None
 
     def __init__(
@@ -235,6 +241,10 @@ class Dense(Layer):
         # None where somebody took the activation away after construction.
         return outputs if self.activation is None else self.activation(outputs)
 
+    def _arithmetic(self) -> Sequence[Callable]:
+        has_activation = self.activation not in (None, activations.linear)
+        return (self.linear, self.activation) if has_activation else (self.linear,)
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape with ``units`` last."""
         return (*input_shape[:-1], self.units)
@@ -245,7 +255,7 @@ class TorchModuleWrapper(Layer):
     """A ``torch.nn.Module`` as a layer; its parameters and buffers are the layer's weights.
 
     Args:
-        module: the torch module, called with the input alone.
+        module: the torch module, called with the layer's inputs and keyword arguments.
         name: the layer's name.
         output_shape: the output's shape with the batch in front, where running the module on two
             small tensors would not find it.
@@ -253,7 +263,10 @@ class TorchModuleWrapper(Layer):
 
     Raises:
         TypeError: when ``module`` is no torch module.
+        ValueError: when it is a lazy one that has no parameters yet.
     """
+
+    config_without = ("module", "output_shape")
 
     def __init__(
         self,
@@ -264,16 +277,24 @@ class TorchModuleWrapper(Layer):
     ):
         if not isinstance(module, nn.Module):
             raise TypeError(f"TorchModuleWrapper takes a torch.nn.Module; received {module!r}.")
+        if any(nn.parameter.is_lazy(p) for p in (*module.parameters(), *module.buffers())):
+            raise ValueError(
+                f"TorchModuleWrapper: {type(module).__name__} is lazy and has no parameters yet; "
+                "call it once on a tensor of the right shape first."
+            )
         floats = (p.dtype for p in module.parameters() if p.dtype.is_floating_point)
-        kwargs.setdefault("dtype", next(floats, None))
+        dtype = next(floats, None)
+        # Under a mixed policy a module of float32 weights computes as layers do.
+        if dtype is not settings.dtype_policy().torch_dtype:
+            kwargs.setdefault("dtype", dtype)
         super().__init__(name=name, **kwargs)
         self.module = module
         self._given_output_shape = None if output_shape is None else tuple(output_shape)
         self._needs_no_build()
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+    def call(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Call the module."""
-        return self.module(inputs)
+        return self.module(inputs, *args, **kwargs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the shape given, or the one found by running the module on small tensors."""
@@ -281,9 +302,39 @@ class TorchModuleWrapper(Layer):
             return self._given_output_shape
         return super().compute_output_shape(input_shape)
 
+    def _has_closed_form(self) -> bool:
+        return self._given_output_shape is not None
+
     def get_config(self) -> dict[str, Any]:
-        """Refuse: a torch module cannot be written as a config."""
-        raise ValueError(
-            f"Layer {self.name!r} holds the torch module {type(self.module).__name__}, which a "
-            "config cannot describe. Save the model with torch.save or pickle."
-        )
+        """Return the arguments that make this layer again: the module as a pickle, in base64."""
+        buffer = io.BytesIO()
+        torch.save(self.module, buffer)
+        return {
+            **super().get_config(),
+            "module": base64.b64encode(buffer.getvalue()).decode("ascii"),
+            "output_shape": self._given_output_shape,
+        }
+
+    @classmethod
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+        safe_mode: bool | None = None,
+    ) -> TorchModuleWrapper:
+        """Make a layer from what :meth:`get_config` returned.
+
+        Args:
+            config: the dictionary.
+            custom_objects: of no effect: a pickle names its classes itself.
+            safe_mode: whether the pickle is refused; as in force unless given.
+
+        Raises:
+            ValueError: in safe mode, since loading a pickle runs code.
+        """
+        module = config["module"]
+        if isinstance(module, str):
+            trust.require("The pickle of a torch module in a config", safe_mode)
+            pickle = io.BytesIO(base64.b64decode(module))
+            module = torch.load(pickle, weights_only=False, map_location=settings.device())
+        return cls(**{**config, "module": module})

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from torchkeras import constraints, initializers, regularizers
+from torchkeras import config, constraints, initializers, regularizers
 from torchkeras.layers import arguments
 from torchkeras.layers.base import Layer, empty_module
 from torchkeras.layers.spec import InputSpec
@@ -51,12 +51,13 @@ class BatchNormalization(Layer):
     """
 
     weight_map = (
-        Weight("gamma", "norm.weight"),
-        Weight("beta", "norm.bias"),
-        Weight("moving_mean", "norm.running_mean", trainable=False),
-        Weight("moving_variance", "norm.running_var", trainable=False),
+        Weight("gamma", "norm.weight", autocast=False),
+        Weight("beta", "norm.bias", autocast=False),
+        Weight("moving_mean", "norm.running_mean", trainable=False, autocast=False),
+        Weight("moving_variance", "norm.running_var", trainable=False, autocast=False),
     )
     float_inputs = True
+    supports_masking = True
 
     def __init__(
         self,
@@ -131,17 +132,46 @@ class BatchNormalization(Layer):
             self.norm.bias = None
         self.input_spec = InputSpec(ndim=rank, axes={self.axis: size})
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Normalize, and in training move the statistics."""
+    def call(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Normalize, and in training move the statistics.
+
+        Args:
+            inputs: ``(batch, …)``.
+            mask: ``(batch, …)`` without the last axis: what is false does not count in the batch's
+                statistics.
+
+        Raises:
+            ValueError: when the mask's rank is not one below the input's.
+        """
+        if mask is not None and mask.dim() != inputs.dim() - 1:
+            raise ValueError(
+                f"Layer {self.name!r}: the mask's rank must be one below the input's; received "
+                f"a mask of shape {tuple(mask.shape)} for an input of shape "
+                f"{tuple(inputs.shape)}."
+            )
+        # Half precision would overflow in the sums.
+        wide = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+        if mask is not None and self.training and self.trainable:
+            outputs = self._masked(wide, mask.unsqueeze(-1).to(torch.bool))
+        else:
+            outputs = self._unmasked(wide)
+        return outputs.to(self.dtype_policy.torch_compute_dtype)
+
+    def _unmasked(self, inputs: torch.Tensor) -> torch.Tensor:
         channels_second = inputs.movedim(self.axis, 1)
         norm = self.norm
+        # Of another dtype where the layer's own is half precision.
+        weight, bias, moving_mean, moving_variance = (
+            None if held is None else held.to(inputs.dtype)
+            for held in (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+        )
         if self.training and self.trainable:
             # With momentum 1 torch leaves the batch's own statistics in these.
-            mean, variance = norm.running_mean.new_zeros(2, len(norm.running_mean)).unbind()
+            mean, variance = moving_mean.new_zeros(2, len(moving_mean)).unbind()
             outputs = torch.batch_norm(
                 channels_second,
-                norm.weight,
-                norm.bias,
+                weight,
+                bias,
                 mean,
                 variance,
                 training=True,
@@ -153,19 +183,47 @@ class BatchNormalization(Layer):
                 # torch's variance is unbiased, Keras' is not; of one sample it is 0.
                 count = inputs.numel() // len(mean)
                 biased = variance * ((count - 1) / count) if count > 1 else torch.zeros_like(mean)
-                norm.running_mean.lerp_(mean, 1 - self.momentum)
-                norm.running_var.lerp_(biased, 1 - self.momentum)
+                self._move(mean, biased)
         else:
             outputs = functional.batch_norm(
                 channels_second,
-                norm.running_mean,
-                norm.running_var,
-                norm.weight,
-                norm.bias,
+                moving_mean,
+                moving_variance,
+                weight,
+                bias,
                 training=False,
                 eps=self.epsilon,
             )
         return outputs.movedim(1, self.axis)
+
+    def _masked(self, inputs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Normalize by the statistics of what is not masked, and move the moving ones.
+
+        Args:
+            inputs: ``(batch, …)``.
+            mask: of the input's rank, with a last axis of 1.
+        """
+        norm = self.norm
+        others = [axis for axis in range(inputs.dim()) if axis != self.axis % inputs.dim()]
+        # As Keras has it: with nothing unmasked, mean and variance are 0.
+        count = mask.expand(inputs.shape).sum(others, keepdim=True) + config.epsilon()
+        mean = inputs.masked_fill(~mask, 0).sum(others, keepdim=True) / count
+        centered = inputs - mean
+        variance = centered.masked_fill(~mask, 0).square().sum(others, keepdim=True) / count
+        with torch.no_grad():
+            self._move(mean.flatten(), variance.flatten())
+        scale = torch.rsqrt(variance + self.epsilon)
+        if self.scale:
+            scale = scale * norm.weight.to(scale.dtype).view(scale.shape)
+        outputs = centered * scale
+        if self.center:
+            outputs = outputs + norm.bias.to(scale.dtype).view(scale.shape)
+        return outputs
+
+    def _move(self, mean: torch.Tensor, variance: torch.Tensor) -> None:
+        """Bring a batch's statistics into the moving ones."""
+        for moving, new in ((self.norm.running_mean, mean), (self.norm.running_var, variance)):
+            moving.lerp_(new.to(moving.dtype), 1 - self.momentum)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape."""

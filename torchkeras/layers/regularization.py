@@ -1,4 +1,4 @@
-"""Layers that add noise in training and pass their input on in inference."""
+"""Layers that keep a model from fitting too closely, and pass their input on in inference."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras import random
+from torchkeras import random, regularizers
 from torchkeras.layers import arguments
 from torchkeras.layers.base import Layer
 from torchkeras.registry import register
@@ -32,6 +32,8 @@ class Dropout(Layer):
         ValueError: when the rate is no number from 0 to 1.
     """
 
+    supports_masking = True
+
     def __init__(
         self,
         rate: float,
@@ -48,6 +50,11 @@ class Dropout(Layer):
         self.dropout = nn.Dropout(float(rate))
         self._generator: torch.Generator | None = None
         self._needs_no_build()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "rate" and "dropout" in self._modules:  # changed later: torch's follows
+            self.dropout.p = float(value)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Drop in training."""
@@ -72,3 +79,41 @@ class Dropout(Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the input's shape."""
         return input_shape
+
+
+@register("layer")
+class ActivityRegularization(Layer):
+    """Returns its input, and adds a penalty on it to the loss.
+
+    The penalty is ``l1 * sum(|x|) + l2 * sum(x²)``, divided by the batch size.
+
+    Args:
+        l1: weight of the absolute values.
+        l2: weight of the squares.
+        kwargs: the arguments of :class:`Layer`.
+
+    Shapes:
+        input and output ``(batch, …)``.
+    """
+
+    supports_masking = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
+        super().__init__(activity_regularizer=regularizers.L1L2(l1=l1, l2=l2), **kwargs)
+        self.l1 = l1
+        self.l2 = l2
+        self._needs_no_build()
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the input."""
+        return inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer again."""
+        config = super().get_config()
+        del config["activity_regularizer"]  # which l1 and l2 say
+        return config

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from torchkeras import config
+from torchkeras.layers import arguments
 from torchkeras.layers.base import Layer
+from torchkeras.layers.spec import InputSpec
 from torchkeras.registry import register
 
 
@@ -96,3 +98,71 @@ class Reshape(Layer):
                 f"numbers) to {self.target_shape}."
             )
         return tuple(total // known if size == -1 else size for size in self.target_shape)
+
+
+@register("layer")
+class Permute(Layer):
+    """Puts the axes of each sample into another order.
+
+    Args:
+        dims: for each axis of the output the input's axis, counted from 1: ``(2, 1)`` swaps two.
+        kwargs: the arguments of :class:`Layer`.
+
+    Shapes:
+        input ``(batch, …)``, output ``(batch, …)`` in the order of ``dims``.
+
+    Raises:
+        ValueError: when ``dims`` is no order of ``1, 2, …``.
+    """
+
+    def __init__(self, dims: Sequence[int], **kwargs: Any):
+        super().__init__(**kwargs)
+        self.dims = tuple(dims) if isinstance(dims, Sequence) else ()
+        is_order = all(type(axis) is int for axis in self.dims) and (
+            sorted(self.dims) == list(range(1, len(self.dims) + 1))
+        )
+        if not self.dims or not is_order:
+            raise ValueError(
+                "Permute: dims must hold each of 1, 2, … once, such as (2, 1); the batch does not "
+                f"count. Received {dims!r}."
+            )
+        self.input_spec = InputSpec(ndim=len(self.dims) + 1)
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Permute the axes."""
+        return inputs.permute(0, *self.dims)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the input's shape in the order of ``dims``."""
+        self.input_spec.check(self.name, input_shape)
+        return (input_shape[0], *(input_shape[axis] for axis in self.dims))
+
+
+@register("layer")
+class RepeatVector(Layer):
+    """Repeats each sample's vector, as the steps of a sequence.
+
+    Args:
+        n: how often.
+        kwargs: the arguments of :class:`Layer`.
+
+    Shapes:
+        input ``(batch, features)``, output ``(batch, n, features)``.
+
+    Raises:
+        ValueError: when ``n`` is no positive integer.
+    """
+
+    def __init__(self, n: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.n = arguments.positive("RepeatVector", "n", n)
+        self.input_spec = InputSpec(ndim=2)
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Repeat."""
+        return inputs.unsqueeze(1).repeat(1, self.n, 1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return ``(batch, n, features)``."""
+        self.input_spec.check(self.name, input_shape)
+        return (input_shape[0], self.n, input_shape[1])

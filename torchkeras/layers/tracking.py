@@ -8,17 +8,39 @@ from typing import Any
 
 from torch import nn
 
+from torchkeras import eras
+from torchkeras.variable import Variable
+
 
 def modules_in(value: Any) -> Iterator[nn.Module]:
     """Yield the modules in a nest of lists, tuples and dictionaries."""
-    if isinstance(value, nn.Module):
+    yield from _found(value, nn.Module)
+
+
+def free_variables_in(value: Any) -> Iterator[Variable]:
+    """Yield the variables in a nest of lists, tuples and dictionaries that belong to no layer."""
+    for variable in _found(value, Variable):
+        if variable.is_free:
+            yield variable
+
+
+def holds_state(value: Any) -> bool:
+    """Tell whether there are modules, or variables of no layer, in lists and dictionaries."""
+    return (
+        next(modules_in(value), None) is not None
+        or next(free_variables_in(value), None) is not None
+    )
+
+
+def _found(value: Any, kind: type) -> Iterator[Any]:
+    if isinstance(value, kind):
         yield value
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from modules_in(item)
+            yield from _found(item, kind)
     elif isinstance(value, dict):
         for item in value.values():
-            yield from modules_in(item)
+            yield from _found(item, kind)
 
 
 def _noticed(method: Callable) -> Callable:
@@ -58,7 +80,7 @@ TrackedDict = _tracked(dict, "pop popitem clear update setdefault __setitem__ __
 
 
 def track(owner: nn.Module, name: str, value: Any) -> Any:
-    """Register the modules in a list, tuple or dictionary, now and whenever it changes.
+    """Register the modules and variables in a list, tuple or dictionary, now and when it changes.
 
     The modules are registered in a container under the key ``<name>_``, since one key for both
     breaks ``torch.export``.
@@ -73,18 +95,61 @@ def track(owner: nn.Module, name: str, value: Any) -> Any:
     """
 
     def notice() -> None:
+        _track_inside(owner.__dict__[name], notice)
         container = nn.ModuleList(modules_in(owner.__dict__[name]))
         container.train(owner.training)
         if len(container):
             owner._modules[f"{name}_"] = container
         else:
             owner._modules.pop(f"{name}_", None)
+        if eras.value("layer.tracks_variables"):
+            for variable in free_variables_in(owner.__dict__[name]):
+                owner._adopt(variable, variable)
 
-    kept = value
-    if isinstance(value, list):
-        kept = TrackedList(value, notice)
-    elif isinstance(value, dict):
-        kept = TrackedDict(value, notice)
-    owner.__dict__[name] = kept
+    kept = owner.__dict__[name] = _kept(value, notice)
     notice()
     return kept
+
+
+def _kept(value: Any, notice: Callable[[], None]) -> Any:
+    if isinstance(value, list):
+        return TrackedList(value, notice)
+    return TrackedDict(value, notice) if isinstance(value, dict) else value
+
+
+def _track_inside(value: Any, notice: Callable[[], None]) -> None:
+    """Let the lists and dictionaries inside of one tell of their changes too."""
+    if not isinstance(value, (list, dict)):
+        return
+    kind = list if isinstance(value, list) else dict
+    for key, item in list(enumerate(value) if kind is list else value.items()):
+        if type(item) in (list, dict):
+            item = _kept(item, notice)
+            kind.__setitem__(value, key, item)
+        _track_inside(item, notice)
+
+
+class WeightList(list):
+    """The weights of a layer: variables put into the list become weights of the layer too.
+
+    Args:
+        weights: that the layer has.
+        owner: the layer.
+        trainable: whether the list is that of the trainable ones.
+    """
+
+    def __init__(self, weights: list[Any], owner: Any, trainable: bool):
+        super().__init__(weights)
+        self._owner = owner
+        self._trainable = trainable
+
+    def _notice(self) -> None:
+        self._owner._take(self, self._trainable)
+
+    def __reduce__(self) -> tuple:
+        return list, (list(self),)
+
+    append = _noticed(list.append)
+    extend = _noticed(list.extend)
+    insert = _noticed(list.insert)
+    __iadd__ = _noticed(list.__iadd__)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from torchkeras import config, constraints, dtypes, initializers, regularizers
+from torchkeras.layers.tracking import WeightList
 from torchkeras.registry import Configurable
-from torchkeras.variable import SAME, Variable, Weight
+from torchkeras.variable import SAME, Variable, Weight, check_aggregation
 
 # BatchNorm's counter of batches is torch's own; Keras has no such weight.
 _HIDDEN = "num_batches_tracked"
@@ -89,7 +90,7 @@ class Weighted(Configurable, nn.Module):
         """Return the one Variable of a weight of this layer, so that ``is`` compares weights."""
         variable = self._variables.get(row.path)
         if variable is None:
-            variable = self._variables[row.path] = Variable(self, row)
+            variable = self._variables[row.path] = Variable.of(self, row)
         variable.row = row
         return variable
 
@@ -97,6 +98,7 @@ class Weighted(Configurable, nn.Module):
         # Variables are made again when somebody asks for them; penalties are of a call that was.
         state = {**self.__dict__, "_activity_losses": []}
         del state["_variables"]
+        state["_nodes"] = []  # a graph makes its calls again, see Graph.revive
         state.pop("_runs", None)  # the captured steps of a model, bound to these very tensors
         return state
 
@@ -110,21 +112,158 @@ class Weighted(Configurable, nn.Module):
 
     @property
     def trainable_weights(self) -> list[Variable]:
-        """The weights that training moves; none when the layer is not trainable."""
+        """The weights that training moves; none when the layer is not trainable.
+
+        Variables that are put into the list, or a list that takes its place, become weights of the
+        layer, as in Keras 1 and 2.
+        """
         if not self.trainable:
-            return []
+            return WeightList([], self, True)
         own = [v for v in self._own_variables(True) if v.parameter.requires_grad]
-        return _distinct(own + [v for layer in self._sublayers() for v in layer.trainable_weights])
+        inside = [v for layer in self._sublayers() for v in layer.trainable_weights]
+        return WeightList(_distinct(own + inside), self, True)
+
+    @trainable_weights.setter
+    def trainable_weights(self, weights: Sequence[Any]) -> None:
+        taken = self._take(weights, True)
+        places = {id(variable.row): place for place, variable in enumerate(taken)}
+        self._added_rows.sort(key=lambda row: places.get(id(row), len(places)))
+        named = {id(variable.parameter) for variable in taken}
+        for variable in self._own_variables(True):
+            if id(variable.parameter) not in named:
+                variable.trainable = False
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
-        """The weights that training does not move; all of them when the layer is not trainable."""
+        """The weights that training does not move; all of them when the layer is not trainable.
+
+        Variables that are put into the list, or a list that takes its place, become weights of the
+        layer, as in Keras 1 and 2.
+        """
         moved = {id(variable.parameter) for variable in self.trainable_weights}
-        return [variable for variable in self.weights if id(variable.parameter) not in moved]
+        fixed = [variable for variable in self.weights if id(variable.parameter) not in moved]
+        return WeightList(fixed, self, False)
+
+    @non_trainable_weights.setter
+    def non_trainable_weights(self, weights: Sequence[Any]) -> None:
+        self._take(weights, False)
 
     variables = weights
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
+    trainable_variables = _trainable_weights = trainable_weights
+    non_trainable_variables = _non_trainable_weights = non_trainable_weights
+
+    def _take(self, weights: Sequence[Any], trainable: bool) -> list[Variable]:
+        """Make weights of this layer of what is none yet, of a list that Keras 1 and 2 kept.
+
+        Args:
+            weights: variables, parameters or tensors.
+            trainable: whether the list is that of the trainable ones.
+
+        Returns:
+            The variables of the list.
+        """
+        taken = []
+        for weight in weights:
+            if not isinstance(weight, Variable):
+                found = {id(v.parameter): v for v in self.weights}
+                weight = found.get(id(weight)) or self._adopt_tensor(weight, trainable)
+            if weight.owner is not self:
+                if not any(weight.owner is module for module in self.modules()):
+                    weight = self._adopt(weight, weight, trainable)
+            elif weight.row.trainable is not trainable:
+                self._set_row(weight, weight.row._replace(trainable=trainable))
+                self._hold(weight.row.path, weight.parameter, trainable)
+            taken.append(weight)
+        return taken
+
+    def _adopt_tensor(self, tensor: torch.Tensor, trainable: bool) -> Variable:
+        """Make a weight of this layer of a tensor, named like the attribute that holds it."""
+        key = next((name for name, item in self.__dict__.items() if item is tensor), None)
+        variable = Variable(tensor, trainable=trainable, name=key)
+        return self._adopt(variable, tensor, key=key)
+
+    def _adopt(
+        self, variable: Variable, held: Any, trainable: bool | None = None, key: str | None = None
+    ) -> Variable:
+        """Make a weight of this layer of a variable that belongs to none, or to another one.
+
+        Args:
+            variable: free, or of another layer, whose tensor becomes this one's too.
+            held: what the attribute holds that the weight is to lie under.
+            trainable: the variable's own unless given.
+            key: the attribute; the one that holds it unless given, or one like its name.
+
+        Returns:
+            The weight: the variable itself where it was free.
+        """
+        trainable = variable.row.trainable if trainable is None else trainable
+        if key is None:
+            attributes = self.__dict__.items()
+            key = next((name for name, item in attributes if item is held), None)
+        key = key or self._free_key(variable.name)
+        # What its own layer says of it, such as kernel_regularizer, holds here too.
+        row = variable.row._replace(
+            path=key,
+            trainable=trainable,
+            regularizer=variable.regularizer,
+            constraint=variable.constraint,
+        )
+        tensor = variable.parameter
+        if variable.is_free:
+            variable.owner, variable.row = self, row
+            self._variables[key] = variable
+            tensor = tensor.detach()
+        self._vacate(key)
+        self._added_rows.append(row)
+        self._hold(key, tensor, trainable)
+        return self._show(self._variable(row))
+
+    def _hold(self, key: str, tensor: torch.Tensor, trainable: bool) -> None:
+        """Keep a weight's tensor as a parameter, or as a buffer where training never moves it."""
+        self._parameters.pop(key, None)
+        self._buffers.pop(key, None)
+        if isinstance(tensor, nn.Parameter) and trainable:
+            self._parameters[key] = tensor  # perhaps another layer's too, frozen or not
+        elif trainable and tensor.is_floating_point():
+            self._parameters[key] = nn.Parameter(tensor.detach(), requires_grad=self._trainable)
+        else:
+            self._buffers[key] = tensor.detach()
+
+    def _replace(self, row: Weight, tensor: torch.Tensor) -> None:
+        """Compute with a tensor in the place of a declared weight, which is a weight no more.
+
+        Wrappers that normalize a weight assign ``layer.kernel = …`` in each call; torch's
+        ``weight_norm`` does the same to its module.
+        """
+        *above, name = row.path.split(".")
+        module = self
+        for part in above:
+            module = getattr(module, part)
+        module._parameters.pop(name, None)
+        tensor = row.transform.to_torch(tensor)
+        if isinstance(tensor, nn.Parameter):
+            module._parameters[name] = tensor
+        else:
+            module.__dict__[name] = tensor
+
+    def _vacate(self, attribute: str) -> None:
+        """Make room for a weight under an attribute, whatever it was before."""
+        self.__dict__.pop(attribute, None)
+        for table in (self._parameters, self._buffers, self._modules):
+            table.pop(attribute, None)
+        self._added_rows[:] = [row for row in self._added_rows if row.path != attribute]
+
+    def _show(self, variable: Variable) -> Variable:
+        """Let an attribute show its weight where one of the class would hide it."""
+        if hasattr(type(self), variable.row.path):
+            self.__dict__[variable.row.path] = variable
+        return variable
+
+    def _set_row(self, variable: Variable, row: Weight) -> None:
+        """Say something else of an added weight."""
+        rows = self._added_rows
+        rows[:] = [row if one.path == variable.row.path else one for one in rows]
+        variable.row = row
 
     def get_weights(self) -> list[np.ndarray]:
         """Return all weights as arrays, in Keras' order and layout."""
@@ -242,10 +381,10 @@ class Weighted(Configurable, nn.Module):
                 zeros for integers.
             dtype: the layer's unless given.
             trainable: whether the optimizer may move it.
-            autocast: must be ``True``: mixed precision is not supported yet.
+            autocast: whether a layer of mixed precision reads it in the dtype it computes in.
             regularizer: penalty added to the loss.
             constraint: projection applied after each update.
-            aggregation: must be ``'none'``: weights are not aggregated over devices.
+            aggregation: how replicas would be joined; there is one.
             overwrite_with_gradient: must be ``False``.
             name: Keras' name and the attribute it lies under until assigned to another.
 
@@ -255,12 +394,10 @@ class Weighted(Configurable, nn.Module):
         Raises:
             ValueError: for a bad shape, or an argument that cannot be honoured.
         """
-        if not autocast or aggregation not in ("none", None) or overwrite_with_gradient:
-            raise ValueError(
-                f"add_weight({name!r}): autocast=False, aggregation and overwrite_with_gradient "
-                "are not supported."
-            )
-        shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
+        check_aggregation(f"add_weight({name!r})", aggregation)
+        if overwrite_with_gradient:
+            raise ValueError(f"add_weight({name!r}): overwrite_with_gradient is not supported.")
+        shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape or ())
         if any(not isinstance(size, (int, np.integer)) or size < 0 for size in shape):
             raise ValueError(
                 f"add_weight({name!r}): every dimension must be known; received shape {shape}."
@@ -271,33 +408,51 @@ class Weighted(Configurable, nn.Module):
         value = initializers.draw(initializers.get(initializer), shape, dtypes.name_of(torch_dtype))
         value = value.to(config.device(), torch_dtype)
         name = name or "variable"
-        key = self._free_key(name.replace(".", "_").replace("/", "_"))
+        key = self._free_key(name)
         if trainable and torch_dtype.is_floating_point:
             self.register_parameter(key, nn.Parameter(value, requires_grad=self._trainable))
         else:
             self.register_buffer(key, value)
         row = Weight(
-            name, key, SAME, trainable, regularizers.get(regularizer), constraints.get(constraint)
+            name,
+            key,
+            SAME,
+            trainable,
+            regularizers.get(regularizer),
+            constraints.get(constraint),
+            bool(autocast),
         )
         self._added_rows.append(row)
         return self._variable(row)
 
+    def add_variable(self, *args: Any, **kwargs: Any) -> Variable:
+        """Make a weight of this layer: another name of :meth:`add_weight`."""
+        return self.add_weight(*args, **kwargs)
+
     def _free_key(self, name: str) -> str:
+        name = name.replace(".", "_").replace("/", "_")
+        tables = (self.__dict__, self._parameters, self._buffers, self._modules)
         key, number = name, 0
-        while key in self._parameters or key in self._buffers or hasattr(type(self), key):
+        while any(key in table for table in tables) or hasattr(type(self), key):
             number += 1
             key = f"{name}_{number}"
         return key
 
     def _move_added(self, variable: Variable, attribute: str) -> None:
         """Keep an added weight under the attribute that the user assigns it to."""
-        index = next(i for i, row in enumerate(self._added_rows) if row.path == variable.row.path)
-        old, row = variable.row.path, self._added_rows[index]._replace(path=attribute)
-        for table in (self._parameters, self._buffers):
-            if variable.row.path in table:
-                table[attribute] = table.pop(variable.row.path)
-        self._added_rows[index] = variable.row = row
-        self._variables[attribute] = self._variables.pop(old, variable)
+        old = variable.row.path
+        if old == attribute:
+            return
+        row = next(row for row in self._added_rows if row.path == old)
+        tensor = self._parameters.pop(old, None)
+        table = self._buffers if tensor is None else self._parameters
+        tensor = self._buffers.pop(old) if tensor is None else tensor
+        self._vacate(attribute)
+        table[attribute] = tensor
+        self._variables.pop(old, None)
+        self._variables[attribute] = variable
+        self._set_row(variable, row._replace(path=attribute))
+        self._show(variable)
 
 
 def _distinct(variables: list[Variable]) -> list[Variable]:

@@ -1,5 +1,8 @@
 """Losses: functions that give one value a sample, and classes that reduce them to one number."""
 
+import sys
+
+from torchkeras.graph import HOMES
 from torchkeras.losses.checks import check_targets
 from torchkeras.losses.choose import as_loss, choose, is_by_shape
 from torchkeras.losses.crossentropy import (
@@ -50,6 +53,9 @@ kld = KLD = kullback_leibler_divergence = kl_divergence
 logcosh = log_cosh
 huber_loss = huber
 cosine = cosine_proximity
+
+# Where a model's config finds the functions that were called on symbolic tensors.
+HOMES["torchkeras.losses"] = sys.modules[__name__]
 
 __all__ = [
     "BCE",

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from torchkeras import config
+from torchkeras.graph import records
 from torchkeras.losses.loss import LossFunctionWrapper
 from torchkeras.losses.tensors import as_float, as_tensor, pair, same_rank
 from torchkeras.registry import register
@@ -47,6 +48,7 @@ def _smooth(y_true: torch.Tensor, label_smoothing: float, classes: int) -> torch
 
 
 @register("loss", "bce", "BCE")
+@records
 def binary_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -84,6 +86,7 @@ def _log_probability(y_pred: torch.Tensor, from_logits: bool, axis: int) -> torc
 
 
 @register("loss")
+@records
 def categorical_crossentropy(
     y_true: Any,
     y_pred: Any,
@@ -122,6 +125,7 @@ def categorical_crossentropy(
 
 
 @register("loss")
+@records
 def sparse_categorical_crossentropy(
     y_true: Any,
     y_pred: Any,

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 
 from torchkeras import config
+from torchkeras.graph import records
 from torchkeras.losses.loss import LossFunctionWrapper
 from torchkeras.losses.tensors import pair
 from torchkeras.registry import register
 
 
 @register("loss", "kld", "KLD", "kullback_leibler_divergence")
+@records
 def kl_divergence(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``sum(y_true * log(y_true / y_pred))`` over the last axis, clipped to [epsilon, 1].
 
@@ -29,6 +31,7 @@ def kl_divergence(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss")
+@records
 def poisson(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean(y_pred - y_true * log(y_pred + epsilon))`` over the last axis.
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from torchkeras import eras
+from torchkeras.graph import records
 from torchkeras.losses.loss import LossFunctionWrapper
 from torchkeras.losses.tensors import pair
 from torchkeras.registry import register
@@ -31,6 +32,7 @@ def _margin(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss")
+@records
 def hinge(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean(max(1 - y_true * y_pred, 0))`` over the last axis.
 
@@ -45,6 +47,7 @@ def hinge(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss")
+@records
 def squared_hinge(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean(max(1 - y_true * y_pred, 0) ** 2)`` over the last axis.
 
@@ -59,6 +62,7 @@ def squared_hinge(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss")
+@records
 def categorical_hinge(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``max(largest wrong class' score - right class' score + 1, 0)``.
 

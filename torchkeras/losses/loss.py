@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras import dtypes, registry
+from torchkeras import config, dtypes, registry
 from torchkeras.losses.reduction import MEANS, check_reduction, reduce
 from torchkeras.losses.tensors import as_tensor, same_rank
 from torchkeras.registry import (
@@ -53,7 +53,7 @@ class Loss(Configurable):
     ):
         self.name = name or auto_name(snake_case(type(self).__name__))
         self.reduction = check_reduction(reduction)
-        self._dtype = dtypes.policy(dtype).torch_dtype
+        self._dtype = dtypes.policy(dtype or config.floatx()).torch_compute_dtype
 
     @property
     def dtype(self) -> str:

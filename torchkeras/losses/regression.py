@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from torchkeras import config, eras
+from torchkeras.graph import records
 from torchkeras.losses.loss import LossFunctionWrapper
 from torchkeras.losses.tensors import pair, same_rank
 from torchkeras.registry import register
@@ -19,6 +20,7 @@ _MEAN = 1
 
 
 @register("loss", "mse", "MSE")
+@records
 def mean_squared_error(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean((y_true - y_pred) ** 2)`` over the last axis.
 
@@ -34,6 +36,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss", "mae", "MAE")
+@records
 def mean_absolute_error(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean(|y_true - y_pred|)`` over the last axis.
 
@@ -49,6 +52,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss", "mape", "MAPE")
+@records
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``100 mean(|y_true - y_pred| / max(|y_true|, epsilon))`` over the last axis.
 
@@ -65,6 +69,7 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss", "msle", "MSLE")
+@records
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean((log(y_true + 1) - log(y_pred + 1)) ** 2)`` over the last axis.
 
@@ -82,6 +87,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> torch.Tensor:
 
 
 @register("loss", "huber_loss")
+@records
 def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> torch.Tensor:
     """Return the mean of ``e² / 2`` for small errors, of ``delta |e| - delta² / 2`` for others.
 
@@ -101,6 +107,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> torch.Tensor:
 
 
 @register("loss", "logcosh")
+@records
 def log_cosh(y_true: Any, y_pred: Any) -> torch.Tensor:
     """Return ``mean(log(cosh(y_pred - y_true)))`` over the last axis, without overflow.
 
@@ -137,6 +144,7 @@ def _cosine_terms(y_true: Any, y_pred: Any, axis: int) -> torch.Tensor:
 
 
 @register("loss")
+@records
 def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> torch.Tensor:
     """Return minus the cosine of the angle between targets and predictions.
 
@@ -152,6 +160,7 @@ def cosine_similarity(y_true: Any, y_pred: Any, axis: int = -1) -> torch.Tensor:
 
 
 @register("loss", "cosine")
+@records
 def cosine_proximity(y_true: Any, y_pred: Any, axis: int = -1) -> torch.Tensor:
     """Return what Keras 1 and 2 called so: :func:`cosine_similarity`, first divided by the size.
 

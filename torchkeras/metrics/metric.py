@@ -10,7 +10,7 @@ import torch
 
 from torchkeras import config, dtypes, initializers
 from torchkeras.registry import Configurable, auto_name, is_builtin, register, snake_case
-from torchkeras.variable import Variable
+from torchkeras.variable import Variable, Weight
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica", None)
 
@@ -31,7 +31,7 @@ class Metric(Configurable):
 
     def __init__(self, dtype: Any = None, name: str | None = None):
         self.name = name or auto_name(snake_case(type(self).__name__))
-        self._dtype = dtypes.policy(dtype).torch_dtype
+        self._dtype = dtypes.policy(dtype or config.floatx()).torch_compute_dtype
         self._device = config.device()
         self._variables: list[Variable] = []
 
@@ -94,7 +94,7 @@ class Metric(Configurable):
         tensor = torch.as_tensor(initialize(tuple(shape), dtype=dtypes.name_of(dtype)))
         path = f"_state_{len(self._variables)}"
         setattr(self, path, tensor.detach().to(self._device))
-        variable = Variable(self, path, name or "variable")
+        variable = Variable.of(self, Weight(name or "variable", path))
         self._variables.append(variable)
         return variable
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from torchkeras.layers import Layer
+from torchkeras import registry
+from torchkeras.layers import Layer, masks
+from torchkeras.models.compilation import compile_by_config, config_of_compile
+from torchkeras.models.graph_config import config_of, model_of
+from torchkeras.models.graphed import Graphed
 from torchkeras.models.summary import print_summary
 from torchkeras.registry import register
 from torchkeras.training import Trainer
@@ -16,7 +22,7 @@ from torchkeras.training import Trainer
 # What other versions of Keras have and torchkeras has not (yet), and what to do meanwhile.
 _MISSING = {
     **dict.fromkeys(
-        ("save", "save_weights", "load_weights", "export", "to_json", "to_yaml"),
+        ("save", "save_weights", "load_weights", "export", "to_yaml"),
         "saving is not supported yet; use torch.save(model.state_dict(), path) or pickle",
     ),
     **dict.fromkeys(
@@ -27,22 +33,134 @@ _MISSING = {
     "predict_proba": "use predict(x)",
 }
 
+# What says that a model is given symbolic tensors; the last two are Keras 1's names.
+_GRAPH_ARGUMENTS = frozenset({"inputs", "outputs", "input", "output"})
+
 
 @register("layer", module="keras")
-class Model(Trainer, Layer):
+class Model(Graphed, Trainer, Layer):
     """A layer made of layers that can be compiled, fitted, evaluated and asked for predictions.
 
+    ``Model(inputs, outputs)`` computes symbolic outputs from symbolic inputs; a subclass may do the
+    same in its ``__init__``, or write ``call(inputs)``.
+
     Args:
-        kwargs: the arguments of :class:`Layer`.
+        inputs: symbolic tensors, as ``Input`` gives them, or of layers: one, or lists, tuples or
+            dictionaries of them.
+        outputs: symbolic tensors that follow from the inputs, likewise.
+        trainable: whether training moves the weights.
+        name: the model's name.
+        kwargs: the other arguments of :class:`Layer`.
+
+    Raises:
+        ValueError: when inputs or outputs are no symbolic tensors, an output does not follow from
+            the inputs, or two layers have one name.
     """
 
+    config_without = ("inputs", "outputs", "trainable", "name")
+    _is_model = True
     # A module and the name of a parameter in it; looking through `parameters()` costs 4 us a call.
     _anchor: tuple[nn.Module, str] | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any):
+        if cls is Model and (args or _GRAPH_ARGUMENTS & kwargs.keys()):
+            cls = registry.find("layer", "Functional")
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(
+        self,
+        inputs: Any = None,
+        outputs: Any = None,
+        trainable: bool = True,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        if (inputs is None) != (outputs is None):
+            raise ValueError(
+                "Model: give both inputs and outputs, or neither; received "
+                f"inputs={inputs!r} and outputs={outputs!r}."
+            )
+        if inputs is not None:
+            self._set_graph(inputs, outputs)
+        if not trainable:
+            self.trainable = False
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build the layers inside for an input's shape.
+
+        Args:
+            input_shape: ``(batch, …)`` with ``None`` where unknown, or a structure of such shapes.
+        """
+        if self._graph is None and input_shape is not None:
+            self._build_by_call(input_shape)
 
     @property
     def layers(self) -> list[Layer]:
         """The layers directly inside, in order."""
-        return self._sublayers()
+        return self._sublayers() if self._graph is None else self._graph_layers()
+
+    def _sublayers(self) -> list[Layer]:
+        inside = super()._sublayers()
+        if self._graph is None:
+            return inside
+        # In the graph's order, then those that are attributes only.
+        return list(dict.fromkeys([*self._graph_layers(), *inside]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this model again; of a graph, its layers and calls."""
+        if self._graph is None or not is_made_of_graph(type(self)):
+            return super().get_config()
+        return config_of(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Model:
+        """Make a model from what :meth:`get_config` returned.
+
+        Args:
+            config: the configuration, of Keras 1 and 2 too.
+            custom_objects: name -> class or function of the user's own.
+        """
+        if not {"layers", "input_layers", "output_layers"} & config.keys():
+            return super().from_config(config)
+        if cls is Model:
+            cls = registry.find("layer", "Functional")
+        with registry.custom_object_scope(custom_objects or {}):
+            return model_of(cls, config)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return what the model was compiled with, as Keras 3 writes it; empty when it was not."""
+        return config_of_compile(self)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile the model by what :meth:`get_compile_config` returned."""
+        compile_by_config(self, config)
+
+    def to_json(self, **kwargs: Any) -> str:
+        """Return the model's class and config as JSON, as Keras 3 writes it.
+
+        Args:
+            kwargs: further arguments of ``json.dumps``.
+        """
+        return json.dumps(registry.serialize(self), **kwargs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if self._graph is not None:
+            self._graph.revive()
+            outputs = self._graph.outputs
+            if self._symbolic_losses:
+                outputs, losses = outputs
+                self.__dict__["_symbolic_losses"] = tuple(losses)
+            self.__dict__["_outputs"] = outputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        if self._graph is not None:
+            # Part of the graph, which makes its symbolic tensors again.
+            state["_outputs"] = None
+            state["_symbolic_losses"] = (None,) * len(self._symbolic_losses)
+        return state
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place.
@@ -114,15 +232,14 @@ class Model(Trainer, Layer):
             layer_range=layer_range,
         )
 
-    def _prepare(self, inputs: Any) -> Any:
-        """Also bring the inputs to the device of the weights."""
-        inputs = super()._prepare(inputs)
-        if not isinstance(inputs, torch.Tensor):
-            return inputs
+    def _cast(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Also bring an input to the device of the weights."""
+        if self._graph is None:
+            inputs = super()._cast(inputs)
         parameter = self._anchor_parameter()
-        if parameter is None or inputs.device == parameter.device:
+        if parameter is None or inputs.device == parameter.device or inputs.is_meta:
             return inputs
-        return inputs.to(parameter.device)
+        return masks.hand_over(inputs, inputs.to(parameter.device))
 
     def _anchor_parameter(self) -> nn.Parameter | None:
         """Return one of the parameters: where one is, all are."""
@@ -130,6 +247,15 @@ class Model(Trainer, Layer):
             self.__dict__["_anchor"] = _first_parameter(self)
         # Looked up in its module each time: `.to()` and the like may have put another there.
         return self._anchor and self._anchor[0]._parameters.get(self._anchor[1])
+
+
+def is_made_of_graph(cls: type) -> bool:
+    """Tell whether a class' constructor takes symbolic inputs and outputs, or passes all on."""
+    parameters = inspect.signature(cls.__init__).parameters.values()
+    kinds = {parameter.kind for parameter in parameters}
+    if {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds:
+        return True
+    return {"inputs", "outputs"} <= {parameter.name for parameter in parameters}
 
 
 def _first_parameter(model: nn.Module) -> tuple[nn.Module, str] | None:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras import registry
-from torchkeras.graph import KerasTensor
+from torchkeras import dtypes, registry
+from torchkeras.graph import Graph, KerasTensor
 from torchkeras.layers import InputLayer, Layer, TorchModuleWrapper
 from torchkeras.layers.spec import shape_of_rank
 from torchkeras.models.model import Model
@@ -44,7 +44,12 @@ class Sequential(Model):
         # The keys in `_modules` of the layers that run, "0", "1", …; attributes may add others.
         self._keys: tuple[str, ...] = ()
         self._input_layer: InputLayer | None = None
-        self._output_shape: tuple[int | None, ...] | None = None
+        # The symbolic input, and what comes out of each layer, while the model is built.
+        self._chain: tuple[KerasTensor, ...] = ()
+        # What runs from the one to the other, for inputs of the declared dtype.
+        self._plan: Graph | None = None
+        self.__dict__["_planned"] = []
+        self._entry_dtype: torch.dtype | None = None
         if layers is not None and not isinstance(layers, (list, tuple)):
             layers = [layers]
         for layer in layers or ():
@@ -137,12 +142,13 @@ class Sequential(Model):
     def _drop_last(self) -> Layer:
         layer = self._modules.pop(self._keys[-1])
         self._keys = self._keys[:-1]
+        self._chain = self._chain[: len(self._keys) + 1]
         self._unbuild()
         return layer
 
     def _unbuild(self) -> None:
         self.built = False
-        self._output_shape = None
+        self.__dict__["_plan"] = None
         self._build_shape = None
         self.__dict__["_anchor"] = None
         if self._compiled is not None:
@@ -183,15 +189,40 @@ class Sequential(Model):
         else:
             _check_same(self.name, self._input_layer.batch_shape, shape)
             shape = self._input_layer.batch_shape
-        for layer in self.layers:
+        self._connect()
+
+    def _connect(self) -> None:
+        """Build the layers by calling each on the symbolic output of the one before."""
+        self.__dict__["_plan"] = None
+        self.__dict__["_entry_dtype"] = dtypes.to_torch(self._input_layer.input_dtype)
+        if not self._chain:
+            self._chain = (self._input_layer.output,)
+        # Those that were connected before a layer was added stay so.
+        for layer in self.layers[len(self._chain) - 1 :]:
             if not layer.built:
                 layer._scope = self.path
-                layer.build(shape)
-            elif layer.input_spec is not None:
-                layer.input_spec.check(layer.name, shape)
-            layer._placed_shape = shape
-            shape = tuple(layer.compute_output_shape(shape))
-        self._output_shape = shape
+            output = layer(self._chain[-1])
+            if not isinstance(output, KerasTensor):
+                raise TypeError(
+                    f"Layer {layer.name!r} returned {type(output).__name__} where one tensor was "
+                    "expected: in a Sequential model each layer has one output. Use "
+                    "Model(inputs, outputs), or a Layer that returns the tensor alone."
+                )
+            self._chain += (output,)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **super().__getstate__(),
+            "_chain": len(self._chain) > 0,
+            "_plan": None,
+            "_planned": [],
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        is_built, self._chain = self._chain, ()
+        if is_built:
+            self._connect()
 
     def _complete_build(self, input_shape: Any) -> None:
         super()._complete_build(self._input_layer.batch_shape)
@@ -212,6 +243,13 @@ class Sequential(Model):
             )
         return super().forward(inputs, training=training, **kwargs)
 
+    def _cast(self, inputs: torch.Tensor) -> torch.Tensor:
+        # Under a mixed policy the layers cast for themselves: the first may be a float32 one.
+        if self.dtype_policy.is_mixed:
+            is_float = inputs.dtype.is_floating_point
+            return inputs.to(self.dtype_policy.torch_dtype) if is_float else inputs
+        return super()._cast(inputs)
+
     def _prepare(self, inputs: Any) -> torch.Tensor:
         inputs = super()._prepare(inputs)
         if not isinstance(inputs, torch.Tensor):
@@ -226,6 +264,13 @@ class Sequential(Model):
         if inputs.dim() != len(expected):
             inputs = inputs.reshape(shape_of_rank(inputs.shape, expected))
         modules = self._modules
+        if self._chain and inputs.dtype is self._entry_dtype:
+            if self._plan is None:
+                self.__dict__["_plan"] = Graph(self._chain[0], self._chain[-1])
+                self.__dict__["_planned"] = self.layers
+            # Somebody may have put another module in a layer's place.
+            if [modules[key] for key in self._keys] == self._planned:
+                return self._plan(inputs)
         for key in self._keys:
             inputs = modules[key](inputs)
         return inputs
@@ -237,7 +282,7 @@ class Sequential(Model):
             expected = self._input_layer.batch_shape
             shape = shape_of_rank(shape, expected)
             if shape == expected:
-                return self._output_shape
+                return self.output.shape
         for layer in self.layers:
             shape = layer.compute_output_shape(shape)
         return tuple(shape)
@@ -245,24 +290,46 @@ class Sequential(Model):
     # ------------------------------------------------------------------------------- what it is
 
     @property
-    def inputs(self) -> list[KerasTensor]:
-        """The symbolic input, in a list.
+    def input(self) -> KerasTensor:
+        """The symbolic input.
 
         Raises:
             AttributeError: before the input's shape is known.
         """
         if self._input_layer is None:
             raise AttributeError(f"Model {self.name!r} is not built: its inputs are not known.")
-        return [self._input_layer.output]
+        return self._input_layer.output
 
     @property
-    def outputs(self) -> list[KerasTensor]:
-        """The symbolic output, in a list.
+    def output(self) -> KerasTensor:
+        """The symbolic output.
 
         Raises:
             AttributeError: before the model is built.
         """
-        return [KerasTensor(self.output_shape, self.compute_dtype, "output", source=self)]
+        if not self._chain:
+            raise AttributeError(f"Model {self.name!r} is not built: its outputs are not known.")
+        return self._chain[-1]
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic input, in a list."""
+        return [self.input]
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic output, in a list."""
+        return [self.output]
+
+    @property
+    def input_shape(self) -> Any:
+        """The input's shape."""
+        return self.input.shape
+
+    @property
+    def output_shape(self) -> Any:
+        """The output's shape."""
+        return self.output.shape
 
     # ---------------------------------------------------------------------------------- config
 

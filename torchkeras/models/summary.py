@@ -10,9 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torchkeras import dtypes
+from torchkeras.graph import Graph, TorchCall, nodes_of
+from torchkeras.layers.calls import is_shape
 
-_WIDTH, _TRAINABLE_WIDTH = 88, 12
-_POSITIONS = (0.45, 0.80, 1.0)
+# Width and where the columns end, of the table of a chain and of the one with "Connected to".
+_CHAIN = (88, (0.45, 0.80, 1.0))
+_CONNECTED = (108, (0.3, 0.56, 0.74, 1.0))
+_TRAINABLE_WIDTH = 12
 _ALIGN: dict[str, Callable[[str, int], str]] = {
     "left": str.ljust,
     "right": str.rjust,
@@ -36,10 +40,13 @@ def print_summary(
 ) -> None:
     """Print a model's layers, their output shapes and numbers of parameters, as Keras 3 does.
 
+    A model made of symbolic tensors that is no chain has a column that says what each layer's
+    inputs are: ``layer[call][output]``, both counted from 0.
+
     Args:
         model: the model.
-        line_length: the table's width in characters; unless given, 88 (100 with
-            ``show_trainable``), or less in a narrow terminal.
+        line_length: the table's width in characters; unless given, 88 (108 with "Connected to"; 12
+            more with ``show_trainable``), or less in a narrow terminal.
         positions: where each column ends, as shares of the width.
         print_fn: called once with the whole text; unless given, it goes to standard output.
         expand_nested: whether the layers of nested models are shown too.
@@ -50,26 +57,31 @@ def print_summary(
         ValueError: when the width leaves a column less than four characters, or ``layer_range`` is
             no pair of expressions that match a layer.
     """
+    graph = getattr(model, "_graph", None)
+    connected = None if graph is None or _is_chain(graph) else graph
     header = ["Layer (type)", "Output Shape", "Param #"]
     aligns = ["left", "left", "right"]
-    ends = list(positions or _POSITIONS)
-    width = _WIDTH
+    width, ends = _CHAIN if connected is None else _CONNECTED
+    if connected is not None:
+        header.append("Connected to")
+        aligns.append("left")
+    if len(positions or ends) != len(header):
+        raise ValueError(
+            f"summary: `positions` needs one number for each of the {len(header)} columns; "
+            f"received {positions!r}."
+        )
+    ends = list(positions or ends)
     if show_trainable:
         header.append("Trainable")
         aligns.append("center")
         ends = [end * 0.9 for end in ends] + [1.0]
         width += _TRAINABLE_WIDTH
-    if len(ends) != len(header):
-        raise ValueError(
-            f"summary: `positions` needs one number for each of the {len(_POSITIONS)} columns; "
-            f"received {positions!r}."
-        )
     width = line_length or min(width, shutil.get_terminal_size().columns - 4)
-    layers = list(model.layers)
+    layers = list(model.layers if graph is None else graph.operations)
     rows = [
         row
         for layer in layers[_range(layers, layer_range)]
-        for row in _rows(layer, expand_nested, show_trainable)
+        for row in _rows(layer, connected, expand_nested, show_trainable)
     ]
     lines = [f'Model: "{model.name}"', *_table(header, rows, aligns, _widths(ends, width))]
     text = "\n".join(lines + _totals(model)) + "\n"
@@ -82,27 +94,65 @@ def print_summary(
 # ------------------------------------------------------------------------------------- contents
 
 
-def _rows(layer: Any, expand: bool, show_trainable: bool, depth: int = 0) -> list[list[str]]:
-    """Return the table's row of a layer, and those of the layers in it."""
+def _is_chain(graph: Graph) -> bool:
+    """Tell whether each call takes the output of the one before and nothing else."""
+    follows = all(
+        [parent._node for parent in node.parents] == [before]
+        for before, node in zip(graph.nodes, graph.nodes[1:])
+    )
+    return follows and len(graph.operations) == len(graph.nodes)
+
+
+def _rows(
+    layer: Any, connected: Graph | None, expand: bool, show_trainable: bool, depth: int = 0
+) -> list[list[str]]:
+    """Return the table's row of a layer or an operation, and those of the layers in it."""
+    is_layer = not isinstance(layer, TorchCall)
     name = f"{'   ' * depth}└ {layer.name}" if depth else layer.name
-    params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
-    row = [f"{name} ({type(layer).__name__})", _shape(layer), params]
+    params = "0"
+    if is_layer:
+        params = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+    row = [f"{name} ({type_name(layer)})", _shape(layer), params]
+    if connected is not None:
+        row.append(_sources(layer, connected))
     if show_trainable:
-        row.append("-" if not layer.weights else "Y" if layer.trainable else "N")
+        has_weights = is_layer and layer.weights
+        row.append("-" if not has_weights else "Y" if layer.trainable else "N")
     rows = [row]
     if expand:
         for inner in getattr(layer, "layers", ()):
-            rows += _rows(inner, expand, show_trainable, depth + 1)
+            rows += _rows(inner, connected, expand, show_trainable, depth + 1)
     return rows
 
 
+def type_name(operation: Any) -> str:
+    """Return what a layer is, or the function that an operation calls: ``Dense``, ``Add``."""
+    return operation.title if isinstance(operation, TorchCall) else type(operation).__name__
+
+
+def _sources(operation: Any, graph: Graph) -> str:
+    """Return where the inputs of an operation's calls in a graph come from."""
+    sources = [
+        "{.name}[{}][{}]".format(*parent._keras_history)
+        for node in graph.calls_of(operation)
+        for parent in node.parents
+    ]
+    return ", ".join(sources) or "-"
+
+
 def _shape(layer: Any) -> str:
-    """Return a layer's output shape as text, ``?`` when it is not known yet."""
-    shape = getattr(layer, "output_shape", None)
+    """Return a layer's output shape as text, of its last call; ``?`` when it is not known yet."""
+    calls = nodes_of(layer) if hasattr(layer, "_nodes") else []
+    if calls:
+        shape: Any = [spec.shape for spec in calls[-1].specs]
+    elif getattr(layer, "_graph", None) is not None:
+        shape = tuple(tensor.shape for tensor in layer.outputs)
+    else:
+        shape = getattr(layer, "output_shape", None)
     if shape is None:
         return "?"
-    if isinstance(shape, list) and len(shape) == 1:
-        shape = shape[0]
+    while len(shape) == 1 and not is_shape(shape):
+        (shape,) = shape.values() if isinstance(shape, dict) else shape
     return _shape_text(shape)
 
 

@@ -11,6 +11,7 @@ from torchkeras.optimizers.adadelta import Adadelta
 from torchkeras.optimizers.adagrad import Adagrad
 from torchkeras.optimizers.adam import Adam, AdamW
 from torchkeras.optimizers.adamax import Adamax
+from torchkeras.optimizers.loss_scale import LossScaleOptimizer
 from torchkeras.optimizers.nadam import Nadam
 from torchkeras.optimizers.optimizer import Optimizer
 from torchkeras.optimizers.rmsprop import RMSprop
@@ -25,6 +26,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "LossScaleOptimizer",
     "Nadam",
     "Optimizer",
     "RMSprop",

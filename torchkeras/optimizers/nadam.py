@@ -79,7 +79,7 @@ class Nadam(Optimizer):
         """As for every optimizer, and at the end the product of the momenta so far."""
         found = super().variables
         if self.built:
-            found.append(Variable(self, Weight("variable", "_product", trainable=False)))
+            found.append(Variable.of(self, Weight("variable", "_product", trainable=False)))
         return found
 
     def _slot_rounds(self) -> list[tuple[str, ...]]:

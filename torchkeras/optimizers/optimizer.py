@@ -372,6 +372,10 @@ class Optimizer(Flattening):
         self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
         return self.iterations
 
+    def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
+        """Return what gradients are taken of: here the loss itself; a scalar, as is the loss."""
+        return loss
+
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients that ``backward()`` left in the parameters.
 

@@ -59,7 +59,7 @@ class Stateful(Configurable, torch.optim.Optimizer):
     @property
     def learning_rate(self) -> Variable:
         """The learning rate: read it with ``float()``, set it by assignment or ``.assign()``."""
-        return Variable(self, Weight("learning_rate", "_rate", trainable=False))
+        return Variable.of(self, Weight("learning_rate", "_rate", trainable=False))
 
     @learning_rate.setter
     def learning_rate(self, rate: Any) -> None:
@@ -80,7 +80,7 @@ class Stateful(Configurable, torch.optim.Optimizer):
     @property
     def iterations(self) -> Variable:
         """How many updates there have been."""
-        return Variable(self, Weight("iteration", "_count", trainable=False))
+        return Variable.of(self, Weight("iteration", "_count", trainable=False))
 
     # --------------------------------------------------------------------------------- the state
 
@@ -101,7 +101,7 @@ class Stateful(Configurable, torch.optim.Optimizer):
             tensor=self.state[parameter_of(variable)][name], path=self.path, trainable=False
         )
         title = f"{label_of(variable).replace('/', '_')}_{name}"
-        return Variable(owner, Weight(title, "tensor", transform, trainable=False))
+        return Variable.of(owner, Weight(title, "tensor", transform, trainable=False))
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Write the values of :attr:`variables`.

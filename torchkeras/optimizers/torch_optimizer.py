@@ -105,7 +105,7 @@ class TorchOptimizer(Optimizer):
     @property
     def learning_rate(self) -> Variable:
         """The first group's learning rate; assigning sets that of every group."""
-        return _Rate(self, Weight("learning_rate", "_rate", trainable=False))
+        return _Rate.of(self, Weight("learning_rate", "_rate", trainable=False))
 
     @learning_rate.setter
     def learning_rate(self, rate: Any) -> None:

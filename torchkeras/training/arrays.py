@@ -53,7 +53,7 @@ def check_kind(name: str, data: Any) -> None:
     if isinstance(data, (str, bytes)) or not is_array:
         raise TypeError(
             f"{name} must be an array, a list, a tensor or a pandas frame; received "
-            f"{type(data).__name__}. (Generators, data sets, data loaders and dictionaries are not "
+            f"{type(data).__name__}. (Generators, data sets and data loaders are not "
             "supported yet: pass arrays.)"
         )
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from torchkeras import optimizers
-from torchkeras.training.arguments import count
+from torchkeras import optimizers, tree
+from torchkeras.training.arguments import count as whole
 from torchkeras.training.flags import NotedFlags
 from torchkeras.training.objective import Objective, only_output
+from torchkeras.training.outputs import Objectives
 from torchkeras.training.step import TrainStep
 
 
@@ -21,6 +22,8 @@ class Compiled:
     """The arguments of ``compile``, made into objects; kept outside the model's modules.
 
     Args:
+        outputs: the model's: their names, their number, ``None`` where not known yet, and the keys
+            where they are a dictionary.
         optimizer: name, class, instance, config or torch optimizer.
         loss: name, class, instance, config, callable or torch loss module; ``None`` for none.
         loss_weights: factor of the loss, alone or as a list of one.
@@ -29,6 +32,7 @@ class Compiled:
         run_eagerly: whether each step runs as plain Python.
         steps_per_execution: batches between two calls of the batch hooks.
         jit_compile: ``True`` runs the model through ``torch.compile``; ``'auto'`` chooses.
+        scale_loss: whether the optimizer is wrapped so that it scales the loss.
 
     Raises:
         ValueError: for an unknown name or a value of the wrong kind, naming the argument.
@@ -36,6 +40,7 @@ class Compiled:
 
     def __init__(
         self,
+        outputs: tuple[list[str] | None, int | None, list[str] | None],
         optimizer: Any,
         loss: Any,
         loss_weights: Any,
@@ -44,6 +49,7 @@ class Compiled:
         run_eagerly: bool,
         steps_per_execution: int,
         jit_compile: bool | str | None,
+        scale_loss: bool = False,
     ):
         if jit_compile not in (True, False, None, "auto"):
             raise ValueError(
@@ -58,17 +64,68 @@ class Compiled:
                 "run_eagerly=True and jit_compile=True exclude each other; choose one."
             )
         self.optimizer = optimizers.get(optimizer)
-        self.objective = Objective(
-            only_output("loss", loss), metrics, weighted_metrics, _factor(loss_weights)
-        )
+        if scale_loss and not isinstance(self.optimizer, optimizers.LossScaleOptimizer):
+            self.optimizer = optimizers.LossScaleOptimizer(
+                self.optimizer, name="loss_scale_optimizer"
+            )
+        self.given_loss = loss
+        self._given = (loss, loss_weights, metrics, weighted_metrics)
+        self._outputs = outputs
+        self.objective = self._make_objective()
         self.run_eagerly = bool(run_eagerly)
-        self.steps_per_execution = count("steps_per_execution", steps_per_execution)
+        self.steps_per_execution = whole("steps_per_execution", steps_per_execution)
         self.jit_compile = jit_compile is True
         self.flags = NotedFlags()
         # How many runs of fit are under way: a callback may start another.
         self.running = 0
         self.step: TrainStep | None = None
         self.callable: Callable | None = None
+
+    def _make_objective(self) -> Objective | Objectives:
+        """Return the objective for the outputs that are known."""
+        names, count, keys = self._outputs
+        loss, loss_weights, wanted, weighted = self._given
+        if count is None and any(map(_is_for_several, (loss, loss_weights))):
+            return Objective(None)  # until the outputs are known
+        if count in (None, 1) and keys is None:
+            return Objective(only_output("loss", loss), wanted, weighted, _factor(loss_weights))
+        return Objectives(names, count, loss, loss_weights, wanted, weighted, keys)
+
+    def adapt(self, model: Any, shapes: Any) -> None:
+        """Make the objective again where the outputs turn out to be others than was known.
+
+        Args:
+            model: whose outputs they are.
+            shapes: of the outputs, in their structure.
+        """
+        names, count = outputs_of(shapes)
+        if self._outputs[1] is None and (count > 1 or isinstance(shapes, dict)):
+            self._outputs = (names, count, list(shapes) if isinstance(shapes, dict) else None)
+            self.objective = self._make_objective()
+            self.step = None
+        elif self._outputs[1] is None:
+            self._outputs = (None, 1, None)
+            if self.objective.given is not self.given_loss:
+                self.objective = self._make_objective()
+
+    def matched(self, model: Any, y: Any, y_pred: Any, weight: Any) -> tuple[Any, Any, Any]:
+        """Return targets, outputs and weights in the form that the objective takes.
+
+        The objective is built for their shapes where it was not.
+        """
+        shapes = tree.map_structure(lambda output: tuple(output.shape), y_pred)
+        if not isinstance(y_pred, torch.Tensor):
+            self.adapt(model, shapes)
+        if isinstance(self.objective, Objective):
+            y, y_pred = (next(tree.leaves(part)) for part in (y, y_pred))
+            if not self.objective.built:
+                self.objective.build(y.shape, y_pred.shape)
+            return y, y_pred, weight
+        ys = tree.flatten(y)
+        if not self.objective.built:
+            self.objective.prepare(ys, shapes)
+        weights = tree.flatten(weight)
+        return ys, y_pred, weights * len(ys) if len(weights) == 1 else weights
 
     def __getstate__(self) -> dict[str, Any]:
         # The step and torch.compile's callable are made again when they are wanted.
@@ -88,7 +145,7 @@ class Compiled:
             ValueError: within ``torch.inference_mode()``.
         """
         if torch.is_inference_mode_enabled():
-            raise ValueError(self.objective.without_gradient())
+            raise ValueError(self.objective.parts[0].without_gradient())
         self.running += 1
         try:
             # The user may have called fit where gradients are off.
@@ -123,6 +180,20 @@ class Compiled:
     def leave_flat(self) -> None:
         """Bring weights and the optimizer's state back where they lay."""
         self.optimizer.leave_flat()
+
+
+def _is_for_several(given: Any) -> bool:
+    """Tell whether an argument is a list or dictionary with something for several outputs."""
+    is_list = isinstance(given, (list, tuple))
+    return (is_list and len(given) > 1) or (isinstance(given, dict) and "class_name" not in given)
+
+
+def outputs_of(shapes: Any) -> tuple[list[str] | None, int]:
+    """Return the names, where there are any, and the number of outputs of some shapes."""
+    if isinstance(shapes, dict):
+        return sorted(shapes), len(shapes)
+    is_shape = all(size is None or isinstance(size, int) for size in shapes)
+    return None, 1 if is_shape else len(shapes)
 
 
 def _factor(loss_weights: Any) -> float | None:

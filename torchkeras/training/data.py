@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import math
 import numbers
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from torchkeras import config, dtypes
-from torchkeras.training import arrays
 from torchkeras.training.arguments import count, count_if_given
-from torchkeras.training.arrays import as_tensor
+from torchkeras.training.layout import SINGLE, Samples
 from torchkeras.warn import warn_user
 
 # Batches of up to so many bytes are quicker as views of a shuffled copy than picked one by one;
@@ -24,47 +24,14 @@ from torchkeras.warn import warn_user
 _COPIED = 2**14
 # Copies of up to so many bytes are made without asking how much memory is free.
 _UNASKED = 2**21
+# Uses of the memory of a tensor that nobody else holds: its own and the Python object of it.
+_OWN_USES = 2
 
 _Item = TypeVar("_Item")
 
 
-class Batch(NamedTuple):
-    """One step's data; what is absent is ``None``."""
-
-    x: torch.Tensor
-    y: torch.Tensor | None
-    weight: torch.Tensor | None
-
-
-def training_data(
-    x: Any, y: Any, sample_weight: Any = None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """Turn what ``fit`` and ``evaluate`` are given into tensors of equal length.
-
-    Args:
-        x: inputs ``(samples, …)``, also in Keras' list of one input.
-        y: targets, likewise.
-        sample_weight: one weight a sample, or ``None``.
-
-    Raises:
-        ValueError: when x or y is missing, holds no numbers, or the lengths differ.
-        TypeError: for what is no array.
-    """
-    if x is not None and y is None:
-        arrays.check_kind("x", x)
-    if x is None or y is None:
-        pair = " Write fit(x, y), not fit((x, y))." if isinstance(x, tuple) else ""
-        raise ValueError(
-            "Training and evaluation need inputs x and targets y; received "
-            f"x={'None' if x is None else type(x).__name__}, "
-            f"y={'None' if y is None else type(y).__name__}.{pair}"
-        )
-    x, y = arrays.only_parts(x, y)
-    x, y, weight = as_tensor("x", x), as_tensor("y", y), None
-    if sample_weight is not None:
-        weight = as_tensor("sample_weight", arrays.only_part(sample_weight, len(x))).float()
-    check_lengths(x=x, y=y, sample_weight=weight)
-    return x, y, weight
+# One step's data: inputs, targets and sample weights, one behind the other; ``None`` where absent.
+Batch = Sequence[torch.Tensor | None]
 
 
 def class_weights(y: torch.Tensor, weights: Mapping[int, float]) -> torch.Tensor:
@@ -97,6 +64,20 @@ def class_weights(y: torch.Tensor, weights: Mapping[int, float]) -> torch.Tensor
     return result
 
 
+def with_class_weights(samples: Samples, weights: Mapping[int, float]) -> Samples:
+    """Return samples weighted by their classes.
+
+    Raises:
+        ValueError: when they have more than one target.
+    """
+    if len(samples.y) != 1:
+        raise ValueError(
+            "class_weight is for models with one output; this one has "
+            f"{len(samples.y)} targets. Give sample_weight for each instead."
+        )
+    return dataclasses.replace(samples, weight=[class_weights(samples.y[0], weights)])
+
+
 def one_kind_of_weights(sample_weight: Any, class_weight: Any) -> None:
     """Refuse weights by sample beside weights by class.
 
@@ -105,11 +86,6 @@ def one_kind_of_weights(sample_weight: Any, class_weight: Any) -> None:
     """
     if class_weight is not None and sample_weight is not None:
         raise ValueError("class_weight and sample_weight exclude each other; give one.")
-
-
-def split(tensor: torch.Tensor | None, at: int) -> tuple[Any, Any]:
-    """Cut a tensor (or ``None``) in two."""
-    return (None, None) if tensor is None else (tensor[:at], tensor[at:])
 
 
 def split_point(samples: int, fraction: float) -> int:
@@ -129,25 +105,13 @@ def split_point(samples: int, fraction: float) -> int:
     return at
 
 
-def check_lengths(**parts: torch.Tensor | None) -> None:
-    """Compare the numbers of samples.
-
-    Raises:
-        ValueError: when they differ, with each.
-    """
-    lengths = {name: len(part) for name, part in parts.items() if part is not None}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise ValueError(f"The numbers of samples differ: {shown}. Give each sample its own row.")
-
-
 class Batches:
     """Tensors cut into batches, an epoch at a time.
 
     Args:
-        x: inputs.
-        y: targets, if any.
-        weight: sample weights, if any.
+        x: inputs, a tensor or a list of them.
+        y: targets, if any, likewise.
+        weight: sample weights, if any, likewise.
         batch_size: samples a batch; 32 unless given.
         shuffle: a new order each epoch; ``'batch'`` shuffles the order of whole batches.
         steps: batches an epoch; all unless given.
@@ -159,27 +123,28 @@ class Batches:
 
     def __init__(
         self,
-        x: torch.Tensor,
-        y: torch.Tensor | None = None,
-        weight: torch.Tensor | None = None,
+        x: torch.Tensor | Sequence[torch.Tensor],
+        y: torch.Tensor | Sequence[torch.Tensor] | None = None,
+        weight: torch.Tensor | Sequence[torch.Tensor | None] | None = None,
         batch_size: int | None = None,
         shuffle: bool | str = False,
         steps: int | None = None,
         device: torch.device | str = "cpu",
     ):
-        check_lengths(x=x, y=y, sample_weight=weight)
         if shuffle not in (True, False, "batch"):
             raise ValueError(f"shuffle must be True, False or 'batch'; received {shuffle!r}.")
         self.batch_size = count("batch_size", 32 if batch_size is None else batch_size)
         self.steps = count_if_given("steps", steps)
         self.shuffle = shuffle
         self.device = torch.device(device)
-        parts = [x, y, weight]
+        parts = [one for p in (x, y, weight) for one in (p if isinstance(p, list) else [p])]
         away = [part.nbytes for part in parts if part is not None and _is_away(part, self.device)]
         # What does not fit waits on the host.
         place = self.device if _fits(sum(away), self.device) else torch.device("cpu")
-        self.x, self.y, self.weight = (p if p is None else p.to(place) for p in parts)
-        self.samples = len(x)
+        self.layout = SINGLE
+        self.parts = [p if p is None else p.to(place) for p in parts]
+        self.x = self.parts[0]
+        self.samples = len(self.x)
         self.batches = -(-self.samples // self.batch_size)
         # With `steps`: what the last epoch left, and how many batches were taken before.
         self._rest: Iterator[Batch] | None = None
@@ -220,15 +185,13 @@ class Batches:
     def _pass(self) -> Iterator[Batch]:
         """Return an iterator over every batch."""
         order = self._order()
-        parts = (self.x, self.y, self.weight)
-        # In C throughout, and a named tuple without its __new__: 0.15 µs a batch beside the views.
-        rows = zip(*(self._cut(part, order) for part in parts))
-        batches = map(tuple.__new__, itertools.repeat(Batch), rows)
+        # In C throughout: 0.15 µs a batch beside the views.
+        batches = zip(*(self._cut(part, order) for part in self.parts))
         if not _is_away(self.x, self.device):
             return batches
         if self.device.type == "cuda":
             return _copied_ahead(batches, self.device)
-        return (Batch(*(None if p is None else p.to(self.device) for p in b)) for b in batches)
+        return (tuple(None if p is None else p.to(self.device) for p in b) for b in batches)
 
     def _cut(self, part: torch.Tensor | None, order: torch.Tensor | None) -> Iterable[Any]:
         """Return the batches' rows of one part, in an order.
@@ -245,8 +208,9 @@ class Batches:
         # On a GPU each pick is a kernel to launch, whatever its size.
         if (part.is_cuda or batch_bytes <= _COPIED) and _may_be_copied(part):
             return part.index_select(0, order).split(self.batch_size)
-        pick = functools.partial(_picked, part, pinned=_is_away(part, self.device))
-        return map(pick, order.split(self.batch_size))
+        if _is_away(part, self.device) and torch.cuda.is_available():
+            return map(functools.partial(_pinned, part), order.split(self.batch_size))
+        return map(_Picker(part, self.batch_size), order.split(self.batch_size))
 
     def _order(self) -> torch.Tensor | None:
         if self.shuffle == "batch":
@@ -290,10 +254,38 @@ def _free(device: torch.device) -> float:
         return 0
 
 
-def _picked(part: torch.Tensor, rows: torch.Tensor, pinned: bool) -> torch.Tensor:
-    """Return rows of a tensor; pinned where a GPU takes them, so that it can copy them itself."""
-    if not (pinned and torch.cuda.is_available()):
-        return part.index_select(0, rows)
+class _Picker:
+    """Picks rows of a tensor, into the same memory as long as nobody else holds it.
+
+    The outputs of steps are kept for a while and lie between the batches. glibc, which looks for
+    more than an aligned block's size, would use none of the gaps between them for a batch again.
+
+    Args:
+        part: the tensor.
+        most: rows at a time, at most.
+    """
+
+    def __init__(self, part: torch.Tensor, most: int):
+        self._part = part
+        self._shape = (min(most, len(part)), *part.shape[1:])
+        # A loop holds the last batch while it asks for the next, so two take turns.
+        self._memories = [self._new(), self._new()]
+
+    def _new(self) -> torch.Tensor:
+        return torch.empty(self._shape, dtype=self._part.dtype, device=self._part.device)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return the rows, as a tensor of their own."""
+        memory = self._memories.pop(0)
+        # The tensor and its Python object; whoever holds a view of it adds to them.
+        if torch._C._storage_Use_Count(memory.untyped_storage()._cdata) > _OWN_USES:
+            memory = self._new()
+        self._memories.append(memory)
+        return torch.index_select(self._part, 0, rows, out=memory[: len(rows)])
+
+
+def _pinned(part: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return rows of a tensor in pinned memory, so that a GPU can copy them itself."""
     out = torch.empty(len(rows), *part.shape[1:], dtype=part.dtype, pin_memory=True)
     return torch.index_select(part, 0, rows, out=out)
 
@@ -315,7 +307,7 @@ def _copied_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Ba
     def send(batch: Batch) -> tuple[Batch, torch.cuda.Event]:
         pinned = [None if part is None else part.pin_memory() for part in batch]
         with torch.cuda.stream(stream):
-            sent = Batch(*(None if p is None else p.to(device, non_blocking=True) for p in pinned))
+            sent = tuple(None if p is None else p.to(device, non_blocking=True) for p in pinned)
             return sent, stream.record_event()
 
     for batch, arrived in _one_ahead(map(send, batches)):

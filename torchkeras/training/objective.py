@@ -15,6 +15,8 @@ from torchkeras.registry import is_builtin
 _KEPT = 2**24
 # What a step keeps beside its outputs: roughly, the loss.
 _KEPT_A_STEP = 64
+# What a step returns: the loss, the outputs, then their masks where there are any.
+Results = Sequence[torch.Tensor | None]
 # Targets, outputs and sample weights.
 Kept = tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]
 
@@ -55,9 +57,21 @@ class Objective:
         self._first = [metrics.choose(m, (1, 1), (1, 1)) for m in self._wanted + self._weighted]
         self.names = _unique([metric.name for metric in self._first], len(self._wanted))
         self.metrics: list[metrics.Metric] = []
-        self.built = False
+        self.built = loss is None and not self._first
         self._has_features = False
+        self._deferred: list[tuple[metrics.Metric, bool]] = []
+        self._immediate: list[tuple[metrics.Metric, bool]] = []
         self._clear()
+
+    @property
+    def parts(self) -> list[Objective]:
+        """The objectives of each output: this one."""
+        return [self]
+
+    @property
+    def has_metrics(self) -> bool:
+        """Whether any metric is wanted."""
+        return bool(self._first)
 
     def _clear(self) -> None:
         self._total: torch.Tensor | float = 0.0
@@ -87,8 +101,7 @@ class Objective:
         # Outputs of rank 1 are one sample to some losses.
         self._has_features = len(output_shape) > 1
         # Each with whether it takes the sample weights.
-        self._deferred: list[tuple[metrics.Metric, bool]] = []
-        self._immediate: list[tuple[metrics.Metric, bool]] = []
+        self._deferred, self._immediate = [], []
         for index, metric in enumerate(self.metrics):
             kind = self._deferred if metric.deferrable else self._immediate
             kind.append((metric, index >= len(self._wanted)))
@@ -100,22 +113,24 @@ class Objective:
 
         Known once the shapes are.  The outputs of the steps must carry no mask.
         """
-        return self.built and self._has_features and self.loss.separable
+        return self.built and self._has_features and self.loss is not None and self.loss.separable
 
     def prepare(self, y: torch.Tensor, output_shape: Sequence[int]) -> None:
         """Choose loss and metrics for the data, once, and refuse targets that do not suit them.
 
         Args:
             y: all targets of a run.
-            output_shape: of the model's output for them.
+            output_shape: of the model's output for them; the number of samples may be unknown.
 
         Raises:
             ValueError: saying what came and what the loss or metric expects.
         """
+        output_shape = (len(y), *output_shape[1:])
         is_new = not self.built
         self.build(y.shape, output_shape)
         try:
-            losses.check_targets(self.loss, y, output_shape)
+            if self.loss is not None:
+                losses.check_targets(self.loss, y, output_shape)
             if is_new:
                 self._try_metrics(y, output_shape)
         except ValueError:
@@ -146,56 +161,82 @@ class Objective:
             finally:
                 metric.reset_state()
 
+    @property
+    def metric_names(self) -> list[str]:
+        """The names of the metrics as they are reported."""
+        return self.names
+
+    def update_metrics(
+        self, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None
+    ) -> None:
+        """Bring a batch into all metrics at once."""
+        for metric, is_weighted in (*self._deferred, *self._immediate):
+            metric.update_state(y, y_pred, weight if is_weighted else None)
+
     def reset(self) -> None:
         """Begin a new epoch."""
         self._clear()
         for metric in self.metrics:
             metric.reset_state()
 
-    def __call__(
+    def lowered(
         self, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Return the loss of a batch, penalties not included.
+    ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...]]:
+        """Return the loss of a batch, penalties not included, and nothing else.
+
+        Returns:
+            The loss, ``None`` without one, and the outputs' own losses, of which there are none
+            beside it.
 
         Raises:
             ValueError: when a loss of the user's own returns no number or tensor.
         """
+        if self.loss is None:
+            return None, ()
+        value = self.value(y, y_pred, weight)
+        return (value if self.loss_weight is None else value * self.loss_weight), ()
+
+    def value(
+        self, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the loss of a batch before its factor."""
         try:
             value = self.loss(y, y_pred, weight)
         except (TypeError, RuntimeError) as error:
             if _is_no_tensor(error):
                 raise ValueError(self.without_gradient()) from error
             raise
-        if value.dim():
-            value = value.mean()
-        return value if self.loss_weight is None else value * self.loss_weight
+        return value.mean() if value.dim() else value
 
     def without_gradient(self) -> str:
         """Say that the loss gave what cannot be trained on."""
         if torch.is_inference_mode_enabled():
             return "fit was called within torch.inference_mode(), where nothing can be trained."
+        if self.loss is None:
+            return "No loss to train on depends on the model's weights: give compile a loss."
         return (
             f"loss {self.loss.name!r} does not depend on the model's outputs, or returned no "
             "tensor: compute it from y_pred in torch, without numpy, float(), .item() or "
             ".detach(), and return it."
         )
 
-    def keep(
-        self,
-        loss: torch.Tensor | None,
-        y: torch.Tensor,
-        y_pred: torch.Tensor,
-        weight: torch.Tensor | None,
-    ) -> None:
+    def keep(self, results: Results, batch: Sequence[torch.Tensor | None]) -> None:
         """Keep what a step gave, for the running values.
 
         Args:
-            loss: the batch's loss, penalties included, detached; ``None`` for a loss without
-                penalties that is :attr:`loss_deferrable`.
-            y: targets ``(batch, …)``; their memory must stay as it is until :meth:`logs`.
-            y_pred: outputs ``(batch, …)``, detached, likewise.
-            weight: sample weights, likewise.
+            results: the batch's loss, penalties included, detached (``None`` for a loss without
+                penalties that is :attr:`loss_deferrable`); the outputs ``(batch, …)``, detached;
+                and their mask where they have one.
+            batch: inputs, at last targets ``(batch, …)`` and weights; their memory must stay as it
+                is until :meth:`logs`.
         """
+        try:
+            loss, y_pred = results
+        except ValueError:
+            loss, y_pred, mask = results
+            self._keep_masked(loss, batch[-2], y_pred, batch[-1], mask)
+            return
+        y, weight = batch[-2], batch[-1]
         size = y_pred.shape[0]  # a third of what len() takes
         self._losses.append(loss)
         self._sizes.append(size)
@@ -206,6 +247,26 @@ class Objective:
         self._pending += size
         if self._pending > self._room:
             self._make_room(y, y_pred, weight)
+
+    def _keep_masked(
+        self, loss: torch.Tensor, y: Any, y_pred: torch.Tensor, weight: Any, mask: torch.Tensor
+    ) -> None:
+        """Keep what a step gave whose outputs have a mask, which every metric takes as weights."""
+        self._losses.append(loss)
+        self._sizes.append(y_pred.shape[0])
+        mask = mask.to(y_pred.dtype)
+        for metric, is_weighted in (*self._deferred, *self._immediate):
+            weights = mask
+            if is_weighted and weight is not None:
+                weights = mask * weight.reshape(*weight.shape, *(1,) * (mask.dim() - weight.dim()))
+            metric.update_state(y, y_pred, weights)
+        self._reduce_losses()
+
+    def _reduce_losses(self) -> None:
+        """Bring the kept losses into the total; their outputs are not kept."""
+        self._samples += sum(self._sizes)
+        self._add_losses((None, None, None))
+        self._losses, self._sizes = [], []
 
     def _update(self, y: torch.Tensor, y_pred: torch.Tensor, weight: torch.Tensor | None) -> None:
         """Bring a step into the metrics that cannot wait."""

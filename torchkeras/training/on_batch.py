@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from torchkeras.layers.mode import mode
 from torchkeras.registry import reads_arguments
-from torchkeras.training import data, support
-from torchkeras.training.arrays import as_tensor
-from torchkeras.training.data import Batches
+from torchkeras.training import custom, data, layout, support
 
 
 class OnBatch:
@@ -41,19 +37,22 @@ class OnBatch:
         Raises:
             ValueError: when the model is not compiled or the data does not fit it.
         """
-        objective = self._objective("train_on_batch")
+        reported = self._reported("train_on_batch")
         data.one_kind_of_weights(sample_weight, class_weight)
-        x, y, weight = data.training_data(x, y, sample_weight)
+        given = layout.samples(self, x, y, sample_weight, reported.needs_targets)
         if class_weight is not None:
-            weight = data.class_weights(y, class_weight)
-        self._ready_for(x, y)
-        batches = Batches(x, y, weight, len(x), device=self._device())
+            given = data.with_class_weights(given, class_weight)
+        self._ready_for(given)
+        batches = self._batches(given, len(given), False, None)
         with self._compiled.training(), mode(self, training=True):
-            objective.reset()
-            x, y, weight = next(iter(batches))
-            loss, y_pred = self._train_step().compute(x, y, weight)
-            objective.keep(loss, y, y_pred, weight)
-        return support.as_returned(objective.logs(), return_dict)
+            reported.reset()
+            batch = next(iter(batches))
+            if custom.trains_itself(self):
+                results = self.train_step(batches.layout.data(batch))
+            else:
+                results = self._train_step(batches.layout).compute(*batch)
+            reported.keep(results, batch)
+        return support.as_returned(reported.logs(), self.metrics_names, return_dict)
 
     @reads_arguments("Model.test_on_batch")
     def test_on_batch(
@@ -70,18 +69,18 @@ class OnBatch:
         Returns:
             The batch's loss, or with metrics the list in the order of ``metrics_names``.
         """
-        return self.evaluate(
-            x, y, len(as_tensor("x", x)), 0, sample_weight, return_dict=return_dict
-        )
+        return self.evaluate(x, y, self._samples_in(x), 0, sample_weight, return_dict=return_dict)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
+    def predict_on_batch(self, x: Any) -> Any:
         """Compute the outputs of one batch.
 
         Args:
             x: inputs.
 
         Returns:
-            An array ``(samples, …)``.
+            An array ``(samples, …)``; for several outputs their structure.
         """
-        x = as_tensor("x", x)
-        return self.predict(x, len(x), verbose=0)
+        return self.predict(x, self._samples_in(x), verbose=0)
+
+    def _samples_in(self, x: Any) -> int:
+        return len(layout.inputs_of(self, x)[0][0])

@@ -10,7 +10,12 @@ from torchkeras.training.capture import guard, user_code
 from torchkeras.training.capture.captured import CapturedStep
 from torchkeras.training.capture.guard import State
 from torchkeras.training.capture.report import StepReport
+from torchkeras.training.layout import Layout
 from torchkeras.training.step import Penalties, PredictStep, TestStep, TrainStep
+
+
+def _losses(compiled: Any) -> tuple[Any, ...]:
+    return tuple(part.loss for part in compiled.objective.parts)
 
 
 class Steps:
@@ -24,11 +29,12 @@ class Steps:
         self._model = model
         # By name, each with what it was made of.
         self._kept: dict[str, tuple[tuple, CapturedStep]] = {}
+        self._predicting: PredictStep | None = None
 
     def train(self, step: TrainStep) -> CapturedStep:
         """Return the captured form of a training step."""
         compiled, users = self._model._compiled, self._users_in_loss()
-        others = (compiled.objective.loss, compiled.optimizer)
+        others = (*_losses(compiled), compiled.optimizer)
 
         def make() -> CapturedStep:
             return CapturedStep(
@@ -43,29 +49,31 @@ class Steps:
 
         return self._keep("train", (step, *map(id, users)), make)
 
-    def test(self) -> CapturedStep:
-        """Return the step of evaluation."""
+    def test(self, layout: Layout) -> CapturedStep:
+        """Return the step of evaluation for batches of a layout."""
         compiled, users = self._model._compiled, self._users_in_loss()
-        loss, objective = compiled.objective.loss, compiled.objective
+        losses, objective = _losses(compiled), compiled.objective
         penalized = self._model.regularized_variables()
         terms = [(id(variable.parameter), id(variable.regularizer)) for variable in penalized]
 
         def make() -> CapturedStep:
-            step = TestStep(self._model._callable(), Penalties(self._model), objective)
-            return self._inference(step, users, (loss,))
+            step = TestStep(self._model._callable(), Penalties(self._model), objective, layout)
+            return self._inference(step, users, losses)
 
-        facts = (compiled, loss, objective.loss_deferrable, *map(id, users), *terms)
+        settings = (compiled, objective, objective.loss_deferrable, repr(layout))
+        facts = (*settings, *losses, *map(id, users), *terms)
         return self._keep("evaluate", facts, make)
 
-    def predict(self) -> CapturedStep:
-        """Return the step of prediction."""
+    def predict(self, layout: Layout) -> tuple[CapturedStep, PredictStep]:
+        """Return the step of prediction for batches of a layout: captured, and itself."""
         users = list(user_code.in_model(self._model))
 
         def make() -> CapturedStep:
-            step = PredictStep(self._model._callable(), self._model)
-            return self._inference(step, users, ())
+            self._predicting = PredictStep(self._model._callable(), self._model, layout)
+            return self._inference(self._predicting, users, ())
 
-        return self._keep("predict", (*map(id, users),), make)
+        captured = self._keep("predict", (repr(layout), *map(id, users)), make)
+        return captured, self._predicting
 
     def _keep(self, name: str, facts: tuple, make: Callable[[], CapturedStep]) -> CapturedStep:
         """Return the step of a name, made anew when what it is made of has changed."""

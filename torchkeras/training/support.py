@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,6 @@ from torch import nn
 
 from torchkeras.layers.spec import shape_of_rank
 from torchkeras.training.data import Batches
-
-# What Keras calls in place of its own step.
-_CUSTOM_STEPS = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def one_process() -> None:
@@ -36,18 +33,15 @@ def one_process() -> None:
         )
 
 
-def no_custom_steps(model: Any) -> None:
-    """Refuse a model with a training step of its own, which would be ignored.
+def known_outputs(model: Any) -> tuple[list[str] | None, int | None, list[str] | None]:
+    """Return the names and the number of a model's outputs, ``None`` where not known yet.
 
-    Raises:
-        ValueError: naming the methods and what to do.
+    The third value has the keys where the outputs are a dictionary.
     """
-    own = [name for name in _CUSTOM_STEPS if hasattr(type(model), name)]
-    if own:
-        raise ValueError(
-            f"{type(model).__name__} defines {', '.join(own)}: custom steps are not supported yet. "
-            "Write the loop by hand, with model(x, training=True) and optimizer.apply()."
-        )
+    if getattr(model, "_graph", None) is not None:
+        keys = sorted(model.output) if isinstance(model.output, dict) else None
+        return model.output_names, len(model.outputs), keys
+    return None, 1 if hasattr(model, "_input_layer") else None, None
 
 
 @contextlib.contextmanager
@@ -64,31 +58,45 @@ def memory_explained(batches: Batches) -> Iterator[None]:
         ) from error
 
 
-def check_rank(model: Any, x: torch.Tensor) -> None:
-    """Compare the number of axes of the inputs with what a model of known inputs takes.
+def check_inputs(model: Any, found: Sequence[torch.Tensor]) -> None:
+    """Compare the shapes of the inputs with what a model of known inputs takes.
+
+    Args:
+        model: that takes them.
+        found: a tensor for each input.
 
     Raises:
         ValueError: naming the model, the shape that it takes and the one that came.
     """
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        return
-    expected, shape = tuple(inputs[0].shape), tuple(x.shape)
-    if len(shape_of_rank(shape, expected)) == len(expected):
-        return
-    one = " For one sample, give it the axis of samples: x[None]." if shape == expected[1:] else ""
-    raise ValueError(
-        f"Invalid input shape: model {model.name!r} takes inputs of shape {expected}, the samples "
-        f"first; received x of shape {shape}. input_shape is the shape of one sample, without the "
-        f"number of samples.{one}"
-    )
+    inputs = getattr(model, "inputs", None) or ()
+    for tensor, symbolic in zip(found, inputs):
+        expected, shape = tuple(symbolic.shape), tuple(tensor.shape)
+        if len(shape_of_rank(shape, expected)) == len(expected):
+            continue
+        one = ""
+        if shape == expected[1:]:
+            one = " For one sample, give it the axis of samples: x[None]."
+        which = f"its input {symbolic.name!r} is" if len(inputs) > 1 else "takes inputs"
+        raise ValueError(
+            f"Invalid input shape: model {model.name!r} {which} of shape {expected}, the samples "
+            f"first; received x of shape {shape}. input_shape is the shape of one sample, without "
+            f"the number of samples.{one}"
+        )
 
 
-def as_returned(logs: dict[str, float], as_dict: bool) -> Any:
-    """Return logs as Keras returns them: a dictionary, a list, or the loss alone."""
+def as_returned(logs: dict[str, float], names: Sequence[str], as_dict: bool) -> Any:
+    """Return logs as Keras returns them: a dictionary, a list, or the loss alone.
+
+    Args:
+        logs: name -> value.
+        names: in the order of the list; what the logs have beside them follows by name.
+        as_dict: whether a dictionary is wanted.
+    """
     if as_dict:
         return dict(sorted(logs.items()))
-    return list(logs.values()) if len(logs) > 1 else logs["loss"]
+    rest = sorted(name for name in logs if name not in names)
+    values = [logs[name] for name in (*(name for name in names if name in logs), *rest)]
+    return values if len(values) > 1 else values[0]
 
 
 def work_of(model: nn.Module, batches: Batches) -> float:

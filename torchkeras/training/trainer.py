@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-
-from torchkeras import config, dtypes, random
+from torchkeras import config, dtypes, random, tree
 from torchkeras.callbacks import Callback, CallbackList, History, run_params
 from torchkeras.layers import activity
 from torchkeras.layers.mode import mode
 from torchkeras.registry import is_builtin, reads_arguments
-from torchkeras.training import arguments, data, memory, support, threads
-from torchkeras.training.arrays import as_tensor
-from torchkeras.training.capture.report import StepReport
+from torchkeras.training import arguments, custom, data, layout, memory, support, threads
 from torchkeras.training.compiled import Compiled
-from torchkeras.training.data import Batches
+from torchkeras.training.epochs import Epochs
+from torchkeras.training.layout import Layout, Samples
 from torchkeras.training.on_batch import OnBatch
-from torchkeras.training.step import Penalties, TrainStep
-from torchkeras.training.steps import Steps
-from torchkeras.warn import warn_user
 
 
-class Trainer(OnBatch):
+class Trainer(OnBatch, Epochs):
     """The half of a model that trains; :class:`Model` adds the layers."""
 
     _compiled: Compiled | None = None
@@ -57,13 +49,15 @@ class Trainer(OnBatch):
                 (an instance, its class or a ``functools.partial`` of it).
             loss: ``'mse'``, an instance, a class, a config, any callable ``loss(y_true, y_pred)``
                 in torch, or a torch loss module.
-            loss_weights: factor of the loss.
+            loss_weights: factor of the loss. For several outputs this, the loss and the metrics are
+                lists, or dictionaries by the outputs' names.
             metrics: list of names, instances, classes or callables.
             weighted_metrics: metrics that take the sample weights.
             run_eagerly: run each step as plain Python.
             steps_per_execution: batches between two calls of the batch hooks.
             jit_compile: ``True`` runs the model through ``torch.compile``.
-            auto_scale_loss: of effect only with mixed float16, which is not supported yet.
+            auto_scale_loss: under the dtype policy ``'mixed_float16'`` the loss is scaled, so that
+                small gradients do not vanish (see ``LossScaleOptimizer``); of no effect otherwise.
 
         Raises:
             ValueError: for an unknown name, with the nearest known names, an argument of the wrong
@@ -74,8 +68,8 @@ class Trainer(OnBatch):
                 "compile was called by a callback while fit is under way. Set "
                 "model.stop_training = True there, then call compile and fit again."
             )
-        support.no_custom_steps(self)
         self._compiled = Compiled(
+            support.known_outputs(self),
             optimizer,
             loss,
             loss_weights,
@@ -84,6 +78,7 @@ class Trainer(OnBatch):
             run_eagerly,
             steps_per_execution,
             jit_compile,
+            scale_loss=auto_scale_loss and self.dtype_policy.name == "mixed_float16",
         )
         self._compiled.flags.note(self)
 
@@ -110,21 +105,36 @@ class Trainer(OnBatch):
     @property
     def loss(self) -> Any:
         """The loss as ``compile`` received it; ``None`` before."""
-        return self._compiled and self._compiled.objective.given
+        return self._compiled and self._compiled.given_loss
 
     @property
     def metrics(self) -> list[Any]:
-        """The metric objects; known once the model has seen data."""
-        return list(self._compiled.objective.metrics) if self._compiled else []
+        """The metric objects: those of ``compile``, known once the model has seen data, and those
+        that the model and its layers keep."""
+        own = self._own_metrics()
+        if self._compiled is None:
+            return own
+        objective = self._compiled.objective
+        if not (custom.trains_itself(self) or custom.tests_itself(self)):
+            return [*objective.metrics, *own]
+        # As Keras has them, for a step that goes through them.
+        has_metrics = any(part.has_metrics for part in objective.parts)
+        return [self._loss_tracker, *([custom.CompileMetrics(self)] if has_metrics else []), *own]
 
     @property
     def metrics_names(self) -> list[str]:
         """The names of what ``evaluate`` returns, in order: the loss first."""
-        return ["loss", *self._compiled.objective.names] if self._compiled else []
+        if self._compiled is None:
+            return []
+        own = [metric.name for metric in self._own_metrics()]
+        return ["loss", *self._compiled.objective.names, *own]
 
     def reset_metrics(self) -> None:
         """Set the running loss and metrics back to their start."""
-        self._objective("reset_metrics").reset()
+        if self._compiled is not None:
+            self._compiled.objective.reset()
+        for metric in self.metrics:
+            metric.reset_state()
 
     # ------------------------------------------------------------------------------------ fit
 
@@ -151,8 +161,9 @@ class Trainer(OnBatch):
         """Train the model.
 
         Args:
-            x: inputs: array, list, tensor or pandas frame, samples first.
-            y: targets, likewise.
+            x: inputs: array, list, tensor or pandas frame, samples first; for several inputs a
+                list, tuple or dictionary of them.
+            y: targets, likewise for several outputs.
             batch_size: samples a step; 32 unless given.
             epochs: the epoch to end with, counted from ``initial_epoch``.
             verbose: 0 silent, 1 a bar, 2 a line an epoch, ``'auto'`` a bar.
@@ -161,7 +172,7 @@ class Trainer(OnBatch):
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` that validates.
             shuffle: a new order each epoch; ``'batch'`` shuffles whole batches.
             class_weight: class -> weight in the loss.
-            sample_weight: one weight a sample.
+            sample_weight: one weight a sample; for several outputs also a list or dictionary.
             initial_epoch: the epoch to start with.
             steps_per_epoch: batches an epoch; all of them unless given.
             validation_steps: batches of each validation.
@@ -175,7 +186,7 @@ class Trainer(OnBatch):
         Raises:
             ValueError: when the model is not compiled or the data does not fit it.
         """
-        objective = self._objective("fit")
+        reported = self._reported("fit")
         support.one_process()
         random.seed_torch_for_run()
         epochs = arguments.whole("epochs", epochs)
@@ -188,17 +199,15 @@ class Trainer(OnBatch):
         )
         validation_freq = arguments.frequency(validation_freq)
         data.one_kind_of_weights(sample_weight, class_weight)
-        x, y, weight = data.training_data(x, y, sample_weight)
+        samples = layout.samples(self, x, y, sample_weight, reported.needs_targets)
         if validation_split and validation_data is None:
-            at = data.split_point(len(x), validation_split)
-            (x, val_x), (y, val_y), (weight, val_weight) = (
-                data.split(part, at) for part in (x, y, weight)
-            )
-            validation_data = (val_x, val_y) if val_weight is None else (val_x, val_y, val_weight)
+            at = data.split_point(len(samples), validation_split)
+            validation_data = samples.map(lambda part: part[at:])
+            samples = samples.map(lambda part: part[:at])
         if class_weight is not None:  # of the training data only, as in Keras
-            weight = data.class_weights(y, class_weight)
-        self._ready_for(x, y)
-        batches = Batches(x, y, weight, batch_size, shuffle, steps_per_epoch, self._device())
+            samples = data.with_class_weights(samples, class_weight)
+        self._ready_for(samples)
+        batches = self._batches(samples, batch_size, shuffle, steps_per_epoch)
         validation = None
         if validation_data is not None:
             validation = self._validation_batches(
@@ -228,11 +237,11 @@ class Trainer(OnBatch):
             with users_code():
                 callbacks.on_train_begin()
             for epoch in range(initial_epoch, epochs):
-                objective.reset()
+                reported.reset()
                 with users_code():
                     callbacks.on_epoch_begin(epoch)
-                self._train_epoch(batches, callbacks)
-                logs = objective.logs()
+                self._train_epoch(batches, callbacks, reported)
+                logs = reported.logs()
                 if validation is not None and arguments.validates(epoch, validation_freq):
                     values = self._evaluate(validation, callbacks)
                     logs.update({f"val_{name}": value for name, value in values.items()})
@@ -246,37 +255,6 @@ class Trainer(OnBatch):
         self._steps.let_go()
         activity.drop(self)  # or the last step's graph would stay
         return callbacks.history
-
-    def _train_epoch(self, batches: Batches, callbacks: CallbackList) -> None:
-        """Run one epoch's steps, with the batch hooks and the bar where there are any."""
-        compiled, bar = self._compiled, callbacks.progbar
-        objective, users_code, keep = compiled.objective, compiled.users, compiled.objective.keep
-        group, last = compiled.steps_per_execution, len(batches) - 1
-        hooks = callbacks.has_train_batch_hooks
-        with contextlib.ExitStack() as runs:
-            claimed = step = None
-            for index, batch in enumerate(batches):
-                if hooks and index % group == 0:
-                    with users_code(True):
-                        callbacks.on_train_batch_begin(index)
-                if hooks or step is None:
-                    captured = self._steps.train(self._train_step())
-                    if captured is not claimed:
-                        claimed, step = captured, runs.enter_context(captured.run())
-                    if not captured.has_users:  # who may hold an alias of a weight
-                        compiled.enter_flat()
-                    step.begin(batch, hooks)
-                x, y, weight = batch
-                loss, y_pred = step(x, y, weight)
-                keep(loss, y, y_pred, weight)
-                if hooks:
-                    if index % group == group - 1 or index == last:
-                        with users_code(True):
-                            callbacks.on_train_batch_end(index, objective.logs())
-                elif bar is not None and bar.due(index + 1):
-                    bar.show(index + 1, objective.logs())
-                if self.stop_training:
-                    break
 
     # ------------------------------------------------------------------------------- evaluate
 
@@ -310,44 +288,14 @@ class Trainer(OnBatch):
         Raises:
             ValueError: when the model is not compiled or the data does not fit it.
         """
-        self._objective("evaluate")
+        self._reported("evaluate")
         verbose = arguments.verbosity(verbose)
         batches = self._validation_batches((x, y, sample_weight), batch_size, steps)
         facts = run_params(verbose=verbose, epochs=1, steps=len(batches))
         callbacks = CallbackList(callbacks, False, verbose != 0, self, **facts)
-        return support.as_returned(self._evaluate(batches, callbacks), return_dict)
-
-    def _evaluate(self, batches: Batches, callbacks: CallbackList) -> dict[str, float]:
-        objective, bar = self._compiled.objective, callbacks.progbar
-        batches.restart()
-        with (
-            mode(self, training=False),
-            support.memory_explained(batches),
-            contextlib.ExitStack() as runs,
-        ):
-            captured, hooks = self._steps.test(), callbacks.has_test_batch_hooks
-            objective.reset()
-            self.stop_evaluating = False
-            callbacks.on_test_begin()
-            step = runs.enter_context(captured.run())
-            for index, batch in enumerate(batches):
-                if hooks:
-                    callbacks.on_test_batch_begin(index)
-                if hooks or index == 0:
-                    step.begin(batch, hooks)
-                x, y, weight = batch
-                loss, y_pred = step(x, y, weight)
-                objective.keep(loss, y, y_pred, weight)
-                if hooks:
-                    callbacks.on_test_batch_end(index, objective.logs())
-                elif bar is not None and bar.due(index + 1):
-                    bar.show(index + 1, objective.logs())
-                if self.stop_evaluating:
-                    break
-            values = objective.logs()
-            callbacks.on_test_end(values)
-        self._steps.let_go()
-        return values
+        return support.as_returned(
+            self._evaluate(batches, callbacks), self.metrics_names, return_dict
+        )
 
     # -------------------------------------------------------------------------------- predict
 
@@ -359,7 +307,7 @@ class Trainer(OnBatch):
         verbose: int | str = "auto",
         steps: int | None = None,
         callbacks: Sequence[Callback] | Callback | CallbackList | None = None,
-    ) -> np.ndarray:
+    ) -> Any:
         """Compute the outputs, batch by batch.
 
         Args:
@@ -370,127 +318,19 @@ class Trainer(OnBatch):
             callbacks: :class:`Callback` instances.
 
         Returns:
-            An array ``(samples, …)``.
+            An array ``(samples, …)``; for several outputs their list, tuple or dictionary.
 
         Raises:
             ValueError: when the data does not fit the model.
         """
         verbose = arguments.verbosity(verbose)
-        x = as_tensor("x", x)
-        self._ready_for(x)
-        batches = Batches(x, None, None, batch_size, False, steps, self._device())
+        xs, structure = layout.inputs_of(self, x)
+        layout.check_lengths(xs)
+        samples = Samples(xs, [], [], Layout(structure, len(xs), 0))
+        self._ready_for(samples)
+        batches = self._batches(samples, batch_size, False, steps)
         facts = run_params(verbose=verbose, epochs=1, steps=len(batches))
         callbacks = CallbackList(callbacks, False, verbose != 0, self, **facts)
-        captured, bar = self._steps.predict(), callbacks.progbar
-        outputs = []
-        with (
-            mode(self, training=False),
-            captured.run() as step,
-            support.memory_explained(batches),
-        ):
-            self.stop_predicting = False
-            callbacks.on_predict_begin()
-            hooks = callbacks.has_predict_batch_hooks
-            for index, batch in enumerate(batches):
-                if hooks:
-                    callbacks.on_predict_batch_begin(index)
-                if hooks or index == 0:
-                    step.begin(batch, hooks)
-                outputs.append(step(*batch)[0].cpu())
-                if hooks:
-                    callbacks.on_predict_batch_end(index, {"outputs": dtypes.to_numpy(outputs[-1])})
-                elif bar is not None and bar.due(index + 1):
-                    bar.show(index + 1, {})
-                if self.stop_predicting:
-                    break
-            callbacks.on_predict_end()
-        self._steps.let_go()
-        return dtypes.to_numpy(torch.cat(outputs)).view(config.prediction_type())
-
-    # --------------------------------------------------------------------------------- inside
-
-    def _objective(self, method: str) -> Any:
-        """Return the objective.
-
-        Raises:
-            ValueError: when ``compile`` was not called, or without a loss.
-        """
-        if self._compiled is None:
-            raise ValueError(
-                f"{method}: the model is not compiled. Call model.compile(optimizer, loss) first."
-            )
-        if self._compiled.objective.given is None:
-            raise ValueError(
-                f"{method}: compile() was called without a loss. Give one, such as loss='mse'."
-            )
-        return self._compiled.objective
-
-    def _validation_batches(self, given: Any, batch_size: int | None, steps: int | None) -> Batches:
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise ValueError(
-                "validation_data must be (x, y) or (x, y, sample_weight); received "
-                f"{type(given).__name__}. (Generators and data sets are not supported yet.)"
-            )
-        x, y, weight = data.training_data(*given[:2], given[2] if len(given) == 3 else None)
-        self._ready_for(x, y)
-        return Batches(x, y, weight, batch_size, False, steps, self._device())
-
-    def _ready_for(self, x: torch.Tensor, y: torch.Tensor | None = None) -> None:
-        """Build for the data, put everything on one device, and check the targets."""
-        if not self.built:
-            self.build((None, *x.shape[1:]))
-        support.check_rank(self, x)
-        places = {tensor.device for tensor in (*self.parameters(), *self.buffers())}
-        if len(places) > 1:
-            self.to(config.device())
-        if y is None:
-            return
-        self._compiled.flags.note(self)
-        output_shape = (len(y), *self.compute_output_shape((None, *x.shape[1:]))[1:])
-        self._compiled.objective.prepare(y, output_shape)
-
-    def _callable(self) -> Callable[[torch.Tensor], torch.Tensor]:
-        """The model, or what torch.compile makes of it where ``jit_compile=True`` asks for that."""
-        if self._compiled is None or not self._compiled.jit_compile:
-            return self
-        if self._compiled.callable is None:
-            self._compiled.callable = torch.compile(self)
-        return self._compiled.callable
-
-    @property
-    def _steps(self) -> Steps:
-        """The captured steps, made when they are first wanted."""
-        found = self.__dict__.get("_runs")
-        if found is None:
-            found = self.__dict__["_runs"] = Steps(self)
-        return found
-
-    def step_report(self) -> StepReport:
-        """Say how the steps ran last: captured and replayed, or eager, and why.
-
-        Returns:
-            A report that reads as text when printed; its ``kind`` is ``'captured'``, ``'eager'`` or
-            ``'none'``, its ``reason`` says why a step is eager.
-        """
-        return self._steps.report()
-
-    def _train_step(self) -> TrainStep:
-        """The training step, made anew when a parameter was replaced or frozen since the last."""
-        compiled = self._compiled
-        if compiled.step is None or not compiled.step.holds():
-            variables = self.trainable_weights
-            if not variables:
-                warn_user("The model has no trainable weights.")
-            compiled.step = TrainStep(
-                self._callable(),
-                Penalties(self),
-                compiled.objective,
-                compiled.optimizer,
-                variables,
-                watched=self.weights,
-            )
-        return compiled.step
-
-    def _log_names(self, validated: bool) -> list[str]:
-        names = self.metrics_names
-        return names + [f"val_{name}" for name in names] if validated else names
+        outputs = self._predict(batches, callbacks)
+        kind = config.prediction_type()
+        return tree.map_structure(lambda output: dtypes.to_numpy(output).view(kind), outputs)

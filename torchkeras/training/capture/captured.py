@@ -44,7 +44,7 @@ class CapturedStep:
     """Runs a step eagerly, then records it, then replays it; with the same numbers.
 
     Args:
-        step: the eager step, ``step(x, y, weight)``; returns tensors and ``None``.
+        step: the eager step, called with the tensors of a batch; returns tensors and ``None``.
         recorded: the same step as it is recorded; it may return less.
         known: returns every tensor that is state.
         guard: returns the settings that a record relies on, to be compared.
@@ -137,26 +137,27 @@ class CapturedStep:
         if not self.has_users:
             self._quick = {n: k.replay for n, k in self._current.items() if k.replay is not None}
 
-    def __call__(self, x: Any, y: Any, weight: Any) -> Outputs:
-        replay = self._quick.get(len(x))
+    def __call__(self, *batch: Any) -> Outputs:
+        length = batch[0].shape[0]
+        replay = self._quick.get(length)
         if replay is not None:
-            return replay(x, y, weight)
+            return replay(*batch)
         if self._reason is not None:
-            return self._step(x, y, weight)
-        kind = self._current.get(len(x))
+            return self._step(*batch)
+        kind = self._current.get(length)
         if kind is None:
-            kind = self._current[len(x)] = _Kind()
+            kind = self._current[length] = _Kind()
         if kind.seen == 0 or kind.reason is not None:
             kind.seen += 1
-            return self._step(x, y, weight)
-        return self._record(kind, x, y, weight)
+            return self._step(*batch)
+        return self._record(kind, batch)
 
     # -------------------------------------------------------------------------------- records
 
-    def _record(self, kind: _Kind, x: Any, y: Any, weight: Any) -> Outputs:
+    def _record(self, kind: _Kind, batch: Sequence[Any]) -> Outputs:
         state = self._guard()
         if self._training not in (None, state.root.training):
-            return self._step(x, y, weight)
+            return self._step(*batch)
         if state != self._state:
             # The first step may have made something for good, a generator for example; more often
             # is a reason to stay eager.
@@ -164,7 +165,7 @@ class CapturedStep:
             kind.changes += 1
         outputs, new = record(
             self._recorded,
-            (x, y, weight),
+            batch,
             self._known(),
             state.root,
             state.codes if self.has_users else None,
@@ -194,10 +195,12 @@ class CapturedStep:
             with torch.inference_mode(False):
                 kind.applied = rewrite(new.program)
                 replay = Replay(new.program, self._bind_views)
-                kind.replay = for_device(replay, (x, y, weight))
+                kind.replay = for_device(replay, batch)
+        if not self.has_users:
+            kind.record = None  # none will be compared with it
         kind.calls = kind.replay.calls
         self._last = kind
-        self._quick[len(x)] = kind.replay
+        self._quick[batch[0].shape[0]] = kind.replay
         return outputs
 
     def _forget(self, state: State) -> None:
@@ -239,8 +242,8 @@ class _EagerRun:
     def begin(self, batch: Outputs, beside_hook: bool = False) -> None:
         """Do nothing: an eager step needs no preparation."""
 
-    def __call__(self, x: Any, y: Any, weight: Any) -> Outputs:
-        return self._step(x, y, weight)
+    def __call__(self, *batch: Any) -> Outputs:
+        return self._step(*batch)
 
 
 def _signature(batch: Outputs) -> tuple[Any, ...]:

@@ -56,8 +56,9 @@ def in_model(model: nn.Module) -> Iterator[Any]:
 
 def in_training(compiled: Any) -> Iterator[Any]:
     """Yield what of the user's runs in loss and optimizer."""
-    loss = compiled.objective.loss
-    for thing in (loss, getattr(loss, "fn", None), compiled.optimizer):
+    losses = [part.loss for part in compiled.objective.parts]
+    functions = [getattr(loss, "fn", None) for loss in losses]
+    for thing in (*losses, *functions, compiled.optimizer):
         if thing is not None and not _is_known_object(thing):
             yield thing
 

@@ -122,9 +122,10 @@ def _origin(file: str) -> str:
 def _is_ours(frame: types.FrameType) -> bool:
     """Tell whether code is not the user's, nor called by him."""
     file = frame.f_code.co_filename
-    if file.startswith("<"):  # made by a library: the constructors of tuples and dataclasses
+    if file.startswith("<"):  # made by a library: constructors of tuples, the plan of a graph
         name = frame.f_globals.get("__name__", "")
-        return name.startswith("namedtuple_") or is_library_module(name)
+        is_own = name.startswith(("namedtuple_", "torchkeras."))
+        return is_own or is_library_module(name)
     origin = _origin(file)
     if origin == "installed":
         return _origin_of(frame, "user") == "own"
