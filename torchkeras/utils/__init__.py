@@ -1,6 +1,7 @@
 """Helpers around models: labels, seeds, the progress bar, names of the user's own objects."""
 
 from torchkeras.callbacks.progbar import Progbar
+from torchkeras.models.plot import model_to_dot, plot_model
 from torchkeras.random import set_random_seed
 from torchkeras.registry import (
     custom_object_scope,
@@ -20,7 +21,9 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "model_to_dot",
     "normalize",
+    "plot_model",
     "register_keras_serializable",
     "set_random_seed",
     "to_categorical",
