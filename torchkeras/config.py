@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from torchkeras.trust import enable_unsafe_deserialization as enable_unsafe_deserialization
+
 if TYPE_CHECKING:
     from torchkeras.dtypes import DTypePolicy
 

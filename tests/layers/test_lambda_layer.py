@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras import layers, registry
-from torchkeras.layers import Input, Lambda, Masking, trust
+from torchkeras import layers, registry, trust
+from torchkeras.layers import Input, Lambda, Masking
 
 SCALE = 5.0
 

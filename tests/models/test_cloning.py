@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import torchkeras
-from torchkeras import eras, layers, models, registry
+from torchkeras import eras, layers, models, registry, trust
 from torchkeras.layers import Dense, Input, Lambda
 from torchkeras.models import Model, Sequential, clone_model, model_from_config, model_from_json
 
@@ -374,7 +374,7 @@ def test_a_lambda_is_refused_unless_the_source_is_trusted():
     text = model.to_json()
     with pytest.raises(ValueError, match="safe_mode"):
         model_from_json(text)
-    with layers.trust.safe_mode(False):
+    with trust.safe_mode(False):
         again = model_from_json(text)
     assert again.predict(np.zeros((1, 2)), verbose=0).tolist() == [[1.0, 1.0]]
 
@@ -410,7 +410,7 @@ def test_lambdas_of_keras_2(config, is_safe):
     config = {"output_shape": None, "arguments": {}, **config, "batch_input_shape": [None, 4]}
     layer = {"class_name": "Lambda", "config": legacy_json.named("double", **config)}
     text = legacy_json.text_of("Sequential", {"name": "s", "layers": [layer]})
-    with layers.trust.safe_mode(False):
+    with trust.safe_mode(False):
         model = model_from_json(text, custom_objects={"twice": twice})
     assert model.output_shape == (None, 4)
     assert model.predict(np.ones((1, 4)), verbose=0).tolist() == [[2.0] * 4]

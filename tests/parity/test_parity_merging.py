@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 import torchkeras
-from torchkeras import activations, layers, registry
-from torchkeras.layers import trust
+from torchkeras import activations, layers, registry, trust
 
 ELEMENTWISE = ["Add", "Multiply", "Average", "Maximum", "Minimum"]
 # Shapes that broadcast as Keras does it: other ranks, sizes of 1, samples that are one number.

@@ -18,9 +18,10 @@ from torchkeras import (
     graph,
     initializers,
     regularizers,
+    trust,
 )
 from torchkeras.graph import KerasTensor, Spec
-from torchkeras.layers import arguments, trust
+from torchkeras.layers import arguments
 from torchkeras.layers.base import Layer, empty_module
 from torchkeras.layers.spec import InputSpec
 from torchkeras.registry import register

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras import dtypes, registry
-from torchkeras.layers import trust
+from torchkeras import dtypes, registry, trust
 
 # Where a function's name is looked up, after the user's own names.
 _FUNCTION_KINDS = "activation loss metric initializer constraint regularizer".split()

@@ -8,9 +8,9 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torchkeras import eras, registry, tree
+from torchkeras import eras, registry, tree, trust
 from torchkeras.graph import KerasTensor, Node, TorchCall
-from torchkeras.layers import Input, InputLayer, Layer, trust
+from torchkeras.layers import Input, InputLayer, Layer
 from torchkeras.models.compilation import compile_like
 from torchkeras.models.functional import Functional
 from torchkeras.models.model import Model, is_made_of_graph
