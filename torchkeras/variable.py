@@ -87,6 +87,8 @@ class Variable:
     """
 
     __slots__ = ("owner", "row", "__weakref__")
+    # numpy's numbers and arrays leave operators to it: they would drop the gradient.
+    __array_priority__ = 1000
 
     def __init__(
         self,

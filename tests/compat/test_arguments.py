@@ -111,5 +111,6 @@ def test_arguments_of_old_fit_and_its_kin():
     model.train_on_batch(x, x, reset_metrics=True)
     with pytest.raises(ValueError, match="reset_metrics=False"):
         model.train_on_batch(x, x, reset_metrics=False)
-    with pytest.raises(ValueError, match="sample_weight_mode='temporal'"):
-        model.compile("sgd", "mse", sample_weight_mode="temporal")
+    with pytest.raises(ValueError, match="sample_weight_mode='spatial'"):
+        model.compile("sgd", "mse", sample_weight_mode="spatial")
+    model.compile("sgd", "mse", sample_weight_mode="temporal")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras import layers
+from torchkeras import layers, trust
 from torchkeras.layers import (
     ActivityRegularization,
     BatchNormalization,
@@ -18,7 +18,6 @@ from torchkeras.layers import (
     Permute,
     RepeatVector,
     TorchModuleWrapper,
-    trust,
 )
 
 

@@ -2,99 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from torchkeras import eras
 from torchkeras.backend.operation import operation
 from torchkeras.backend.tensors import as_tensor, like
-from torchkeras.graph import KerasTensor, is_symbolic, layers_changed
-
-
-class _State(threading.local):
-    """Whether the call under way in this thread trains, and whether there is one."""
-
-    training = False
-    in_call = False
-
-
-_state = _State()
-_forced: int | None = None
-
-
-class LearningPhase(int):
-    """0 or 1, recognizable as the learning phase among the inputs of ``K.function``."""
-
-
-def learning_phase() -> int:
-    """Return 1 while training and 0 else; what ``set_learning_phase`` said, if it was called.
-
-    Inside a layer's ``call`` it is that layer's mode.
-    """
-    return LearningPhase(_state.training if _forced is None else _forced)
-
-
-def set_learning_phase(value: int) -> None:
-    """Fix the learning phase for every call from here on, until ``clear_session``.
-
-    Args:
-        value: 0 for inference, 1 for training.
-
-    Raises:
-        ValueError: for any other value.
-    """
-    global _forced
-    if value not in (0, 1):
-        raise ValueError(f"The learning phase is 0 or 1; received {value!r}.")
-    _forced = int(value)
-    layers_changed()
-
-
-def forced_learning_phase() -> int | None:
-    """Return what ``set_learning_phase`` said; ``None`` where it was not called."""
-    return _forced
-
-
-def makes_updates() -> bool:
-    """Tell whether updates are made now: in Keras 1 and 2 a call that does not train makes none."""
-    return not _state.in_call or bool(learning_phase()) or not eras.value("updates.only_training")
-
-
-def free_learning_phase() -> None:
-    """Let each call have its own phase again."""
-    global _forced
-    _forced = None
-    layers_changed()
-
-
-@contextlib.contextmanager
-def within(training: bool) -> Iterator[None]:
-    """Say for the length of a ``with`` block whether what runs is training."""
-    before, _state.training = _state.training, bool(training)
-    try:
-        yield
-    finally:
-        _state.training = before
-
-
-def follows_phase(call: Callable) -> Callable:
-    """Decorate a layer's ``call``: while it runs, the learning phase is the layer's mode."""
-
-    @functools.wraps(call)
-    def run(self: Any, *args: Any, **kwargs: Any) -> Any:
-        before = _state.training, _state.in_call
-        _state.training, _state.in_call = self.training, True
-        try:
-            return call(self, *args, **kwargs)
-        finally:
-            _state.training, _state.in_call = before
-
-    return run
+from torchkeras.graph import KerasTensor, is_symbolic
+from torchkeras.layers.phase import (
+    LearningPhase,
+    follows_phase,
+    forced_learning_phase,
+    free_learning_phase,
+    learning_phase,
+    makes_updates,
+    set_learning_phase,
+    within,
+)
 
 
 def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
@@ -109,7 +33,9 @@ def in_train_phase(x: Any, alt: Any, training: Any = None) -> Any:
     """
     if isinstance(training, KerasTensor):
         return switch(training, x, alt)
-    is_free = _forced is None and (training is None or isinstance(training, LearningPhase))
+    is_free = forced_learning_phase() is None and (
+        training is None or isinstance(training, LearningPhase)
+    )
     chosen, other = (x, alt) if (learning_phase() if is_free else training) else (alt, x)
     made = chosen() if callable(chosen) else chosen
     if not is_free or not is_symbolic(made, other):
@@ -170,4 +96,19 @@ def _select(condition: Any, then_expression: Any, else_expression: Any) -> torch
             f"{first.dim()}."
         )
     missing = (1,) * (first.dim() - condition.dim())
-    return torch.where(condition.reshape(*condition.shape, *missing), first, second)
+    return torch.where(condition.reshape((*condition.shape, *missing)), first, second)
+
+
+__all__ = [
+    "LearningPhase",
+    "follows_phase",
+    "forced_learning_phase",
+    "free_learning_phase",
+    "in_test_phase",
+    "in_train_phase",
+    "learning_phase",
+    "makes_updates",
+    "set_learning_phase",
+    "switch",
+    "within",
+]

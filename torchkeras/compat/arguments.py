@@ -72,7 +72,8 @@ RENAMED: dict[str, dict[str, Rename]] = {
     "MaxNorm": {"m": "max_value"},
     "MinMaxNorm": {"low": "min_value", "high": "max_value"},
     "Model.compile": {
-        "sample_weight_mode": only("Model.compile", "sample_weight_mode", None),
+        # One weight for each step of a sequence needs no mode any more.
+        "sample_weight_mode": only("Model.compile", "sample_weight_mode", None, "temporal"),
         "target_tensors": only("Model.compile", "target_tensors", None),
     },
     "Model.fit": {"nb_epoch": "epochs", **_READING},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras import registry, tree
+from torchkeras import ops, registry, tree
 from torchkeras.graph import shapes
 from torchkeras.graph.node import connect
 from torchkeras.graph.tensor import KerasTensor
+from torchkeras.ops import table
 
 # Python's operators, with the class that Keras records for each.
 KERAS_NAMES: dict[Callable, str] = {
@@ -39,11 +41,6 @@ KERAS_NAMES: dict[Callable, str] = {
     operator.getitem: "GetItem",
 }
 _BY_KERAS_NAME = {name: function for function, name in KERAS_NAMES.items()}
-# Keras' operations that carry arguments of their own, with torch's names for these. Keras writes
-# them for the masks that a model makes.
-_WITH_SETTINGS: dict[str, tuple[Callable, dict[str, str]]] = {
-    "Any": (torch.any, {"axis": "dim", "keepdims": "keepdim"}),
-}
 _KERAS_MODULE = "keras.src.ops.numpy"
 # Where functions live that a config may name: torch's, and those that other modules add.
 HOMES: dict[str, Any] = {
@@ -53,6 +50,7 @@ HOMES: dict[str, Any] = {
     "torch.linalg": torch.linalg,
     "torch.fft": torch.fft,
     "torch.Tensor": torch.Tensor,
+    "torchkeras.ops": ops,
 }
 # What a raw module's call comes down to where it keeps a state or asks whether it is training.
 _OF_MODULES = frozenset(
@@ -75,17 +73,26 @@ class TorchCall:
     ):
         self.function = function
         self.settings = settings or {}
+        self._known = table.operation_of(function)
         self.name = name or registry.auto_name(registry.snake_case(self.title))
         self._nodes: list[Any] = []
 
     @property
     def title(self) -> str:
         """What a summary shows as its type: Keras' name, or torch's."""
-        return KERAS_NAMES.get(self.function) or self.function.__name__.strip("_")
+        known = self._known.class_name if self._known else KERAS_NAMES.get(self.function)
+        return known or self.function.__name__.strip("_")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
-        return self.function(*args, **kwargs, **self.settings)
+        args, kwargs = self._arranged(args, kwargs)
+        return self.function(*args, **kwargs)
+
+    def _arranged(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Return all arguments of a call, the settings among them."""
+        if self.settings and self._known:
+            return self._known.joined(args, {**kwargs, **self.settings})
+        return args, {**kwargs, **self.settings}
 
     def on(self, *args: Any, **kwargs: Any) -> Any:
         """Note the call with symbolic tensors among its arguments; return the symbolic outputs.
@@ -94,7 +101,9 @@ class TorchCall:
             ValueError: when the function fails for these shapes.
         """
         try:
-            specs = shapes.of_call(self.function, args, {**kwargs, **self.settings}, self.name)
+            given, named = self._arranged(args, kwargs)
+            of_call = shapes.of_elements if self._is_elementwise(args, kwargs) else shapes.of_call
+            specs = of_call(self.function, tuple(given), named, self.name)
         except Exception as error:
             given = filter(shapes.is_symbolic_leaf, tree.leaves((args, kwargs)))
             kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -102,6 +111,10 @@ class TorchCall:
                 f"{self.name!r} cannot be called on {', '.join(map(repr, given))}: {error}"
             ) from error
         return connect(self, args, kwargs, specs)
+
+    def _is_elementwise(self, args: tuple, kwargs: dict[str, Any]) -> bool:
+        has_lists = any(map(tree.is_nested, (*args, *kwargs.values())))
+        return self._known is not None and self._known.is_elementwise and not has_lists
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_nodes": []}
@@ -115,23 +128,17 @@ class TorchCall:
         Raises:
             ValueError: for a function that has no name in a config.
         """
-        keras_name = KERAS_NAMES.get(self.function)
+        if self._known and self._known.class_name:
+            module, keras_name = self._known.module, self._known.class_name
+        else:
+            module, keras_name = _KERAS_MODULE, KERAS_NAMES.get(self.function)
         if keras_name is not None:
             return {
-                "module": _KERAS_MODULE,
+                "module": module,
                 "class_name": keras_name,
-                "config": {"name": self.name},
+                "config": {"name": self.name, **self.settings},
                 "registered_name": keras_name,
             }
-        for keras_name, (function, names) in _WITH_SETTINGS.items():
-            if self.function is function and self.settings:
-                settings = {keras: self.settings[ours] for keras, ours in names.items()}
-                return {
-                    "module": _KERAS_MODULE,
-                    "class_name": keras_name,
-                    "config": {"name": self.name, **settings},
-                    "registered_name": keras_name,
-                }
         return {
             "module": "torchkeras.graph",
             "class_name": "TorchCall",
@@ -142,8 +149,10 @@ class TorchCall:
     def _path(self) -> str:
         name = self.function.__name__
         for home, module in HOMES.items():
-            if getattr(module, name, None) is self.function:
-                return f"{home}.{name}"
+            # Such as torch.linalg.norm, whose own name is linalg_norm.
+            for known in (name, name.partition("_")[2]):
+                if known and getattr(module, known, None) is self.function:
+                    return f"{home}.{known}"
         raise ValueError(
             f"Operation {self.name!r} calls {self.function!r}, which a config cannot name: put the "
             "call into a Lambda or a layer."
@@ -159,6 +168,8 @@ class TorchCall:
         title, name = config.get("class_name"), config.get("config", {}).get("name")
         if title == "TorchCall":
             home, _, function = config["config"]["function"].rpartition(".")
+            if home == "torchkeras.backend":
+                importlib.import_module(home)  # which adds itself to the homes
             found = getattr(HOMES.get(home), function, None)
             if not callable(found) or function.startswith("_"):
                 raise ValueError(
@@ -166,17 +177,17 @@ class TorchCall:
                     "function that a model may name."
                 )
             return cls(found, name)
-        if not str(config.get("module")).startswith(("keras.src.ops", "keras.ops")):
+        module = str(config.get("module"))
+        if not module.startswith(("keras.src.ops", "keras.ops")):
             return None
-        if title in _WITH_SETTINGS:
-            function, names = _WITH_SETTINGS[title]
-            return cls(function, name, {ours: config["config"][k] for k, ours in names.items()})
-        if title not in _BY_KERAS_NAME:
+        if title in _BY_KERAS_NAME:
+            return cls(_BY_KERAS_NAME[title], name)
+        known = table.operation_named(module, title)
+        if known is None:
             raise ValueError(
-                f"Operation {name!r} is keras.ops' {title!r}, which is not supported yet; "
-                f"supported are {', '.join(sorted(_BY_KERAS_NAME))}."
+                f"Operation {name!r} is {module}.{title}, which keras.ops does not have."
             )
-        return cls(_BY_KERAS_NAME[title], name)
+        return cls(known.function, name, known.settings_of(config["config"]))
 
 
 def records(function: Callable) -> Callable:
@@ -220,7 +231,11 @@ def record(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
             "function that returns a new one."
         )
     _refuse_modules(title, args, kwargs)
-    return TorchCall(function).on(*args, **kwargs)
+    known = table.operation_of(function)
+    if known is None or not known.class_name:
+        return TorchCall(function).on(*args, **kwargs)
+    inputs, named, settings = known.split(args, kwargs)
+    return TorchCall(function, settings=settings).on(*inputs, **named)
 
 
 # Python's operators whose names end in an underscore because the plain word is taken.

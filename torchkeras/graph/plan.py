@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.nn.modules import module as modules
 
-from torchkeras import tree
+from torchkeras import dtypes, tree
 from torchkeras.graph.node import Node
 from torchkeras.graph.tensor import KerasTensor, Spec
 
@@ -71,18 +72,28 @@ class Graph:
         self.inputs = inputs
         self.outputs = outputs
         self.nodes, self.operations = _ordered(tree.flatten(inputs), tree.flatten(outputs))
-        self._own = set(self.nodes)
+        self._calls: dict[Any, list[Node]] = {}
+        # Each call's number among those of its operation that are part of this graph.
+        self._numbers: dict[Node, int] = {}
+        for node in sorted(self.nodes, key=lambda one: one.index):
+            calls = self._calls.setdefault(node.operation, [])
+            self._numbers[node] = len(calls)
+            calls.append(node)
         self._entries = {tensor._node for tensor in tree.leaves(inputs)}
         self._run: Callable | None = None
         self._compiled_at = 0
 
     def calls_of(self, operation: Any) -> list[Node]:
         """Return the calls of an operation that are part of this graph, in the order made."""
-        return sorted((n for n in self.nodes if n.operation is operation), key=lambda n: n.index)
+        return self._calls.get(operation, [])
+
+    def number_of(self, node: Node) -> int:
+        """Return a call's number among those of its operation that are part of this graph."""
+        return self._numbers[node]
 
     def __contains__(self, node: Node) -> bool:
         """Tell whether a call is part of this graph."""
-        return node in self._own
+        return node in self._numbers
 
     def repeated(self, entries: dict[tuple[Node, int], KerasTensor]) -> Any:
         """Make the calls of this graph again from other symbolic tensors.
@@ -96,7 +107,14 @@ class Graph:
         made = dict(entries)
 
         def stand_in(leaf: Any) -> Any:
-            return made[leaf._node, leaf._index] if isinstance(leaf, KerasTensor) else leaf
+            if not isinstance(leaf, KerasTensor):
+                return leaf
+            if (leaf._node, leaf._index) not in made:
+                raise ValueError(
+                    f"Graph disconnected: output {leaf._index} of {leaf.source.name!r} is needed "
+                    "beside others of that call, which are the model's inputs; give it too."
+                )
+            return made[leaf._node, leaf._index]
 
         for node in self.nodes:
             if (node, 0) in made or node in self._entries:
@@ -121,12 +139,17 @@ class Graph:
         Returns:
             The outputs, in their structure.
         """
-        if self._run is None or self._compiled_at != _changes:
-            if torch.compiler.is_compiling():  # which cannot look into exec
-                return self._interpreted(tensors)
-            self._compiled_at = _changes
-            self._run = _compiled(*self._steps())
-        return self._run(*tensors)
+        # Hooks of all modules see each call only so; torch.compile can neither look into exec nor
+        # find the names that the plan uses.
+        if modules._has_any_global_hook() or torch.compiler.is_compiling():
+            return self._interpreted(tensors)
+        run = self._run
+        if run is None or self._compiled_at != _changes:
+            changes = _changes
+            # In this order: another thread that finds the number new takes the function.
+            run = self._run = _compiled(*self._steps())
+            self._compiled_at = changes
+        return run(*tensors)
 
     def _interpreted(self, tensors: Sequence[Any]) -> Any:
         """Run the graph step by step."""
@@ -231,7 +254,7 @@ def _ordered(inputs: list[KerasTensor], outputs: list[KerasTensor]) -> tuple[lis
     for node in reversed(found):
         at = max(depth.get(node, 0), of_operation.get(node.operation, 0))
         depth[node] = of_operation[node.operation] = at
-        for parent in node.parents:
+        for parent in node.parents if node not in entries else ():
             depth[parent._node] = max(at + 1, depth.get(parent._node, 0))
     for tensor in inputs:  # those that no output needs come last
         if tensor._node not in depth:
@@ -316,7 +339,7 @@ def _compiled(
     kept = {leaf.number for leaf in tree.leaves(outputs) if isinstance(leaf, Slot)}
     entries = [leaf.number for leaf in tree.leaves(inputs)]
     lines = [f"def run({', '.join(f't{number}' for number in entries)}):"]
-    specs = {step.first + number: spec for step in steps for number, spec in enumerate(step.specs)}
+    dtypes_found = {} if is_symbolic else _dtypes(steps)
     for index, step in enumerate(steps):
         made = range(step.first, step.first + len(step.specs))
         if any(number in entries for number in made):
@@ -326,7 +349,7 @@ def _compiled(
         arguments = [_source(arg, names) for arg in step.args]
         arguments += [f"{name}={_source(arg, names)}" for name, arg in step.kwargs.items()]
         call = f"f{index}({', '.join(arguments)})"
-        direct = () if is_symbolic else _direct_calls(step, specs)
+        direct = () if is_symbolic else _direct_calls(step, dtypes_found)
         for number, function in enumerate(direct):
             names[f"d{index}_{number}"] = function
             call = f"d{index}_{number}({', '.join(arguments) if number == 0 else call})"
@@ -344,16 +367,43 @@ def _compiled(
             lines.append(f"    del {', '.join(f't{number}' for number in sorted(gone))}")
     lines.append(f"    return {_source(outputs, names)}")
     exec(compile("\n".join(lines), "<graph>", "exec"), names)
-    return names["run"]
+    return names.pop("run")  # left there, function and names would hold each other
 
 
-def _direct_calls(step: Step, specs: dict[int, Spec]) -> Sequence[Callable]:
+def _dtypes(steps: Sequence[Step]) -> dict[int, str | None]:
+    """Return the dtype of each slot; ``None`` where a layer was given another one since."""
+    found: dict[int, str | None] = {}
+    for step in steps:
+        operation = step.operation
+        for number, spec in enumerate(step.specs):
+            dtype: str | None = spec.dtype
+            if isinstance(operation, torch.nn.Module):
+                if step.args and dtypes.to_torch(dtype).is_floating_point:
+                    computed = {m.compute_dtype for m in operation.modules() if _computes(m)}
+                    dtype = dtype if computed <= {dtype} else None
+            elif any(
+                found[leaf.number] is None
+                for leaf in tree.leaves((step.args, step.kwargs))
+                if _is_slot(leaf)
+            ):
+                dtype = None
+            found[step.first + number] = dtype
+    return found
+
+
+def _computes(module: torch.nn.Module) -> bool:
+    return hasattr(module, "compute_dtype")
+
+
+def _direct_calls(step: Step, found: dict[int, str | None]) -> Sequence[Callable]:
     """Return what a step's layer comes down to, one function on the other's output; or nothing."""
     asks = getattr(step.operation, "_direct_calls", None)
     if asks is None or step.kwargs or len(step.args) != 1:
         return ()
     leaves = tree.flatten(step.args)
-    return asks([specs[leaf.number].dtype for leaf in leaves]) if all(map(_is_slot, leaves)) else ()
+    if not all(map(_is_slot, leaves)) or None in [found[leaf.number] for leaf in leaves]:
+        return ()
+    return asks([found[leaf.number] for leaf in leaves])
 
 
 def _is_slot(leaf: Any) -> bool:
@@ -364,11 +414,14 @@ def _source(part: Any, names: dict[str, Any]) -> str:
     """Return Python text for an argument; what has no such text gets a name in ``names``."""
     if isinstance(part, Slot):
         return f"t{part.number}"
-    if any(map(_is_slot, tree.leaves(part))) and type(part) in (list, tuple, dict):
-        if type(part) is dict:
+    if any(map(_is_slot, tree.leaves(part))):
+        if isinstance(part, Mapping):
             return "{" + ", ".join(f"{key!r}: {_source(p, names)}" for key, p in part.items()) + "}"
         inner = "".join(f"{_source(item, names)}, " for item in part)
-        return f"[{inner}]" if type(part) is list else f"({inner})"
+        if hasattr(part, "_fields"):  # a named tuple
+            names[f"c{len(names)}"] = type(part)
+            return f"c{len(names) - 1}({inner})"
+        return f"[{inner}]" if isinstance(part, list) else f"({inner})"
     if part is None or type(part) in (bool, int, str):
         return repr(part)
     name = f"c{len(names)}"
@@ -378,7 +431,7 @@ def _source(part: Any, names: dict[str, Any]) -> str:
 
 def _places(structure: Any) -> list[tuple[Any, ...]]:
     """Return the keys that lead to each leaf, in the order of ``tree.leaves``."""
-    if isinstance(structure, dict):
+    if isinstance(structure, Mapping):
         return [(key, *rest) for key in sorted(structure) for rest in _places(structure[key])]
     if isinstance(structure, (list, tuple)):
         return [(key, *rest) for key, part in enumerate(structure) for rest in _places(part)]

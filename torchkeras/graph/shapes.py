@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -14,9 +15,10 @@ from torch.overrides import TorchFunctionMode
 from torchkeras import dtypes, tree
 from torchkeras.graph.tensor import KerasTensor, Spec
 
-# What unknown dimensions are in the two trials. Small ones are run for real; on torch's meta
-# device, numbers that most factors divide, for reshape(-1, 10) and windows.
-_SMALL, _DIVISIBLE = (2, 3), (2520, 5040)
+# What unknown dimensions are in the two trials: the number of samples, and others, which poolings
+# and strides must not bring down to 1 in both. Small ones are run for real; on torch's meta device,
+# numbers that most factors divide, for reshape(-1, 10) and windows.
+_SMALL, _DIVISIBLE = ((2, 32), (3, 48)), ((2520, 2520), (5040, 5040))
 # Inputs of up to so many numbers are tried for real: the first arithmetic on the meta device
 # imports torch._dynamo (0.7 s). Larger ones are quicker there.
 _REAL = 2**16
@@ -82,6 +84,26 @@ def _of_arithmetic(function: Callable, args: tuple) -> Spec:
     return Spec(shape, dtypes.name_of(dtype))
 
 
+def of_elements(function: Callable, args: tuple, kwargs: dict[str, Any], name: str) -> Spec:
+    """Return what comes out of a function of each element: the shape that the inputs broadcast to.
+
+    Args:
+        function: gives a tensor; its dtype is found by trial.
+        args: its arguments.
+        kwargs: likewise.
+        name: for errors.
+    """
+
+    def small(leaf: Any) -> Any:
+        is_open = isinstance(leaf, KerasTensor)
+        return KerasTensor((1,) * leaf.ndim, leaf.dtype) if is_open else leaf
+
+    leaves = tree.leaves((args, kwargs))
+    shape = broadcast(*(tuple(getattr(leaf, "shape", ())) for leaf in leaves))
+    given, named = tree.map_structure(small, args), tree.map_structure(small, kwargs)
+    return Spec(shape, by_trial(function, given, named, name).dtype)
+
+
 def _like(arg: Any) -> Any:
     """Return something of the same kind for torch's rules of promotion."""
     if isinstance(arg, KerasTensor):
@@ -134,18 +156,31 @@ def by_trial(
         ValueError: when the two runs give outputs of different rank.
     """
     symbolic = [leaf for leaf in tree.leaves((args, kwargs)) if isinstance(leaf, KerasTensor)]
-    numbers = sum(_count(tensor.shape, _SMALL[1]) for tensor in symbolic)
+    numbers = sum(math.prod(_filled(tensor.shape, _SMALL[1])) for tensor in symbolic)
     places = [(_SMALL, device), (_DIVISIBLE, "meta")]
     if numbers > _REAL:
         places.reverse()
     first: Exception | None = None
+    doubtful = None
     for sizes, place in places:
         try:
             with _trying(), _undisturbed(module, place):
-                return _tried(run, args, kwargs, name, sizes, place)
+                found = _tried(run, args, kwargs, name, sizes, place)
         except Exception as error:
             first = first or error
+            continue
+        if sizes is _DIVISIBLE or not _is_doubtful(symbolic, found):
+            return found
+        doubtful = found
+    if doubtful is not None:
+        return doubtful
     raise first
+
+
+def _is_doubtful(symbolic: list[KerasTensor], found: Any) -> bool:
+    """Tell whether a 1 in an output's shape may be what is left of an unknown size."""
+    is_open = any(None in tensor.shape[1:] for tensor in symbolic)
+    return is_open and any(1 in spec.shape[1:] for spec in tree.leaves(found))
 
 
 def run_once(run: Callable, args: tuple, kwargs: dict[str, Any], device: Any) -> None:
@@ -158,47 +193,56 @@ def run_once(run: Callable, args: tuple, kwargs: dict[str, Any], device: Any) ->
         device: where the tensors shall be where they are small.
     """
     symbolic = [leaf for leaf in tree.leaves((args, kwargs)) if isinstance(leaf, KerasTensor)]
-    is_small = sum(_count(tensor.shape, _SMALL[0]) for tensor in symbolic) <= _REAL
+    is_small = sum(math.prod(_filled(tensor.shape, _SMALL[0])) for tensor in symbolic) <= _REAL
     sizes, place = (_SMALL, device) if is_small else (_DIVISIBLE, "meta")
     make = _maker(sizes[0], place)
     with _trying(), torch.no_grad(), contextlib.nullcontext() if is_small else _Meta():
         run(*tree.map_structure(make, args), **tree.map_structure(make, kwargs))
 
 
-def _maker(size: int, device: Any) -> Callable[[Any], Any]:
+def _maker(sizes: tuple[int, int], device: Any) -> Callable[[Any], Any]:
     """Return a function that makes zeros of a symbolic tensor and leaves all else."""
 
     def make(leaf: Any) -> Any:
         if not isinstance(leaf, KerasTensor):
             return leaf
-        shape = [size if known is None else known for known in leaf.shape]
+        shape = _filled(leaf.shape, sizes)
         return torch.zeros(shape, dtype=dtypes.to_torch(leaf.dtype), device=device)
 
     return make
 
 
-def _count(shape: tuple[int | None, ...], unknown: int) -> int:
-    total = 1
-    for size in shape:
-        total *= unknown if size is None else size
-    return total
+def _filled(shape: tuple[int | None, ...], sizes: tuple[int, int]) -> list[int]:
+    """Put numbers for unknown sizes: one for that of the batch, one for the others."""
+    return [sizes[axis > 0] if known is None else known for axis, known in enumerate(shape)]
 
 
 def _tried(
-    run: Callable, args: tuple, kwargs: dict, name: str, sizes: tuple[int, int], device: Any
+    run: Callable,
+    args: tuple,
+    kwargs: dict,
+    name: str,
+    sizes: Sequence[tuple[int, int]],
+    device: Any,
 ) -> Any:
     found = []
-    is_known = None not in [
+    given_sizes = {
         size
         for leaf in tree.leaves((args, kwargs))
         if isinstance(leaf, KerasTensor)
         for size in leaf.shape
-    ]
-    for size in sizes[:1] if is_known else sizes:
-        make = _maker(size, device)
+    }
+    for pair in sizes if None in given_sizes else sizes[:1]:
+        make = _maker(pair, device)
         given, named = tree.map_structure(make, args), tree.map_structure(make, kwargs)
         found.append(tree.map_structure(lambda out: _spec(out, name), run(*given, **named)))
-    return tree.map_structure(lambda *specs: _common(name, specs), *found)
+    specs = tree.map_structure(lambda *specs: _common(name, specs), *found)
+    if 0 in given_sizes:
+        return specs
+    # How many of a trial's zeros pass a test means nothing.
+    return tree.map_structure(
+        lambda spec: Spec(tuple(size or None for size in spec.shape), spec.dtype), specs
+    )
 
 
 def _spec(out: Any, name: str) -> Spec:
@@ -228,6 +272,8 @@ def _undisturbed(module: torch.nn.Module | None, device: Any) -> Iterator[None]:
     modules = [] if module is None else list(module.modules())
     attributes = [(part.__dict__, _tensors_in(part.__dict__)) for part in modules]
     buffers = [] if module is None else [(b, b.clone()) for b in module.buffers()]
+    # TorchScript's modules have no tables, and nothing in them is rebound.
+    tables = [(part._buffers, {**part._buffers}) for part in modules if type(part._buffers) is dict]
     is_cuda = torch.device(device).type == "cuda"
     on_meta = _Meta() if torch.device(device).type == "meta" else contextlib.nullcontext()
     try:
@@ -237,6 +283,8 @@ def _undisturbed(module: torch.nn.Module | None, device: Any) -> Iterator[None]:
         for table, before in attributes:
             for name in set(_tensors_in(table)) - set(before):
                 del table[name]
+            table.update(before)
+        for table, before in tables:
             table.update(before)
         with torch.no_grad():
             for buffer, value in buffers:

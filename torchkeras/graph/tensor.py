@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from torchkeras import dtypes, tree
@@ -59,6 +60,9 @@ class KerasTensor:
         name: shown in messages.
     """
 
+    # numpy's numbers and arrays leave operators to it.
+    __array_priority__ = 1000
+
     def __init__(
         self,
         shape: Any,
@@ -89,6 +93,9 @@ class KerasTensor:
         tensor._node, tensor._index = node, index
         return tensor
 
+    # Lets `array + tensor` come to the tensor's own operator.
+    __array_ufunc__ = None
+
     @property
     def source(self) -> Any:
         """The layer or operation that it comes from; ``None`` for one made by hand."""
@@ -105,6 +112,11 @@ class KerasTensor:
     def ndim(self) -> int:
         """Number of dimensions, the batch included."""
         return len(self.shape)
+
+    @property
+    def _keras_shape(self) -> tuple[int | None, ...]:
+        """The shape, as layers written for Keras 1 and 2 read it."""
+        return self.shape
 
     def dim(self) -> int:
         """Return the number of dimensions, the batch included."""
@@ -183,9 +195,17 @@ def _record(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
     return record(function, args, kwargs)
 
 
+def _of_torch(other: Any) -> Any:
+    if isinstance(other, np.generic):
+        return other.item()
+    return torch.as_tensor(other) if isinstance(other, np.ndarray) else other
+
+
 def _operator(function: Callable, is_reflected: bool = False) -> Callable:
     @functools.wraps(function)
     def operate(self: KerasTensor, *others: Any) -> KerasTensor:
+        if is_reflected:  # numpy's own operators know nothing of tensors
+            others = tuple(map(_of_torch, others))
         args = (*others, self) if is_reflected else (self, *others)
         return _record(function, args, {})
 

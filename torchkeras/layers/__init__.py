@@ -6,6 +6,16 @@ from torchkeras.layers.core import Dense, Input, InputLayer, TorchModuleWrapper
 from torchkeras.layers.identity import Identity
 from torchkeras.layers.lambda_layer import Lambda
 from torchkeras.layers.masking import Masking
+from torchkeras.layers.merged import (
+    add,
+    average,
+    concatenate,
+    dot,
+    maximum,
+    minimum,
+    multiply,
+    subtract,
+)
 from torchkeras.layers.merging import (
     Add,
     Average,
@@ -15,14 +25,6 @@ from torchkeras.layers.merging import (
     Minimum,
     Multiply,
     Subtract,
-    add,
-    average,
-    concatenate,
-    dot,
-    maximum,
-    minimum,
-    multiply,
-    subtract,
 )
 from torchkeras.layers.normalization import BatchNormalization
 from torchkeras.layers.regularization import ActivityRegularization, Dropout

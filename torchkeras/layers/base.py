@@ -16,7 +16,8 @@ from torch import nn
 from torchkeras import config, dtypes, eras, graph, initializers, registry, regularizers, tree
 from torchkeras.graph import shapes
 from torchkeras.layers import activity, masks, values
-from torchkeras.layers.calls import Called, as_shapes
+from torchkeras.layers.calls import Called
+from torchkeras.layers.structures import as_shapes
 from torchkeras.layers.tracking import holds_state, track
 from torchkeras.layers.weighted import resolve
 from torchkeras.variable import Variable
@@ -29,7 +30,9 @@ _MODULE_NEEDS = frozenset(
     "get_buffer".split()
 )
 # Attributes that decide how a graph may call a layer.
-_DECIDE_CALLS = frozenset("activation activity_regularizer autocast call dtype_policy".split())
+_DECIDE_CALLS = frozenset(
+    "__class__ activation activity_regularizer autocast call dtype_policy forward".split()
+)
 _FUNCTIONS = (types.FunctionType, types.MethodType, types.BuiltinFunctionType, functools.partial)
 
 
@@ -150,8 +153,6 @@ class Layer(Called):
             raise ValueError(f"A layer's name cannot contain '/'; received {name!r}.")
         self.name = name or registry.auto_name(_prefix(type(self)))
         self.activity_regularizer = regularizers.get(activity_regularizer)
-        if self.activity_regularizer is not None:
-            activity.use()
         self.dtype_policy = dtypes.policy(dtype)
         self.autocast = autocast
         self.__dict__["_trainable"] = bool(trainable)
@@ -234,6 +235,8 @@ class Layer(Called):
                 return
         if name == "dtype_policy":
             value = dtypes.policy(value)
+        elif name == "activity_regularizer" and value is not None:
+            activity.use()
         super().__setattr__(name, value)
         if self._nodes and (name in _DECIDE_CALLS or isinstance(value, nn.Module)):
             graph.layers_changed()
@@ -246,6 +249,11 @@ class Layer(Called):
             if not isinstance(value, Layer):
                 frozen = (p for p, t in value.named_parameters() if not t.requires_grad)
                 self._frozen_paths.update(f"{name}.{path}" for path in frozen)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in _DECIDE_CALLS:
+            graph.layers_changed()
 
     def _tracks(self, variable: Variable) -> bool:
         """Tell whether a variable that becomes an attribute becomes a weight by that."""
@@ -429,10 +437,9 @@ _parameters = nn.Module.parameters
 
 def _prefix(cls: type) -> str:
     name = cls.__name__
-    if not eras.value("names.lower"):
-        return registry.snake_case(name)
-    # Before Keras 3 there was one class of models beside Sequential.
-    return "model" if name == "Functional" else name.lower()
+    if name == "Functional" and eras.version() < (3,):
+        return "model"  # there was one class of models beside Sequential
+    return name.lower() if eras.value("names.lower") else registry.snake_case(name)
 
 
 def _first_shape(

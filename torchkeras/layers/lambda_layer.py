@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from torchkeras import tree
-from torchkeras.backend import phase
-from torchkeras.layers import masks, values
+from torchkeras.layers import masks, phase, values
 from torchkeras.layers.base import Layer
-from torchkeras.layers.calls import as_shapes, is_shape
+from torchkeras.layers.structures import as_shapes, is_shape
 from torchkeras.registry import register
 from torchkeras.variable import as_tensor
 

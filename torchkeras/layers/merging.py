@@ -80,7 +80,7 @@ class MergeLayer(Layer):
 
     def _aligned(self, inputs: Sequence[torch.Tensor]) -> Sequence[torch.Tensor]:
         """Bring the inputs to one rank."""
-        rank = max((x.dim() for x in inputs), default=0)
+        rank = max([0, *(x.dim() for x in inputs)])
         return [x if x.dim() == rank else _with_axes(x, rank - x.dim()) for x in inputs]
 
     def compute_output_shape(self, input_shape: Sequence[Sequence[int | None]]) -> Shape:
@@ -475,88 +475,3 @@ class Dot(MergeLayer):
 def _with_axes(tensor: torch.Tensor, count: int) -> torch.Tensor:
     """Put axes of length 1 behind the batch."""
     return tensor[(slice(None), *(None,) * count)] if count else tensor
-
-
-# ------------------------------------------------------------------------------------ functions
-
-
-def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Add tensors: :class:`Add`, made and called.
-
-    Args:
-        inputs: the tensors.
-        kwargs: the layer's arguments.
-    """
-    return Add(**kwargs)(inputs)
-
-
-def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Subtract the second tensor from the first: :class:`Subtract`, made and called.
-
-    Args:
-        inputs: the two tensors.
-        kwargs: the layer's arguments.
-    """
-    return Subtract(**kwargs)(inputs)
-
-
-def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Multiply tensors: :class:`Multiply`, made and called.
-
-    Args:
-        inputs: the tensors.
-        kwargs: the layer's arguments.
-    """
-    return Multiply(**kwargs)(inputs)
-
-
-def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Average tensors: :class:`Average`, made and called.
-
-    Args:
-        inputs: the tensors.
-        kwargs: the layer's arguments.
-    """
-    return Average(**kwargs)(inputs)
-
-
-def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Take the largest of tensors at each place: :class:`Maximum`, made and called.
-
-    Args:
-        inputs: the tensors.
-        kwargs: the layer's arguments.
-    """
-    return Maximum(**kwargs)(inputs)
-
-
-def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """Take the smallest of tensors at each place: :class:`Minimum`, made and called.
-
-    Args:
-        inputs: the tensors.
-        kwargs: the layer's arguments.
-    """
-    return Minimum(**kwargs)(inputs)
-
-
-def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """Join tensors along an axis: :class:`Concatenate`, made and called.
-
-    Args:
-        inputs: the tensors.
-        axis: the axis, the batch being 0.
-        kwargs: the layer's arguments.
-    """
-    return Concatenate(axis=axis, **kwargs)(inputs)
-
-
-def dot(inputs: Sequence[Any], axes: int | Sequence[int] = -1, **kwargs: Any) -> Any:
-    """Compute dot products of two tensors: :class:`Dot`, made and called.
-
-    Args:
-        inputs: the two tensors.
-        axes: the axis of both, or one for each.
-        kwargs: the layer's arguments.
-    """
-    return Dot(axes=axes, **kwargs)(inputs)

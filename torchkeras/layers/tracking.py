@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -94,7 +95,13 @@ def track(owner: nn.Module, name: str, value: Any) -> Any:
         What to keep as the attribute: the value, or an equal one that tells of its changes.
     """
 
+    # Weak, or the list and its owner would hold each other.
+    owned_by = weakref.ref(owner)
+
     def notice() -> None:
+        owner = owned_by()
+        if owner is None:
+            return
         _track_inside(owner.__dict__[name], notice)
         container = nn.ModuleList(modules_in(owner.__dict__[name]))
         container.train(owner.training)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,8 +29,14 @@ def config_of(model: Any) -> dict[str, Any]:
 
     def place(tensor: KerasTensor) -> list[Any]:
         # At the ends of a model Keras counts the calls of a functional one from 1.
-        call = own.calls_of(tensor.source).index(tensor._node) + _has_graph(tensor.source)
+        call = own.number_of(tensor._node) + _has_graph(tensor.source)
         return [tensor.source.name, call, tensor._index]
+
+    def arguments(node: Node) -> list[Any]:
+        args = list(node.args)
+        if _is_index(node.operation) and isinstance(args[1], list):
+            args[1] = np.array(args[1])  # a list of its own would be read as an index of axes
+        return _encoded(args, own)
 
     layers = []
     for operation in own.operations:
@@ -37,7 +44,7 @@ def config_of(model: Any) -> dict[str, Any]:
         described = operation.serialize() if is_call else registry.serialize(operation)
         calls = [
             {
-                "args": _encoded(list(node.args), own),
+                "args": arguments(node),
                 "kwargs": _encoded(_filled(node), own),
             }
             for node in own.calls_of(operation)
@@ -53,10 +60,14 @@ def config_of(model: Any) -> dict[str, Any]:
     }
 
 
+def _is_index(operation: Any) -> bool:
+    return isinstance(operation, TorchCall) and operation.function is operator.getitem
+
+
 def _encoded(part: Any, own: Graph) -> Any:
     """Return a config's form of a call's arguments."""
     if isinstance(part, KerasTensor):
-        call = own.calls_of(part.source).index(part._node)
+        call = own.number_of(part._node)
         place = [part.source.name, call, part._index]
         config = {"shape": part.shape, "dtype": part.dtype, "keras_history": place}
         return {"class_name": "__keras_tensor__", "config": config}
@@ -77,7 +88,7 @@ def _encoded(part: Any, own: Graph) -> Any:
             "config": {"value": array.tolist(), "dtype": array.dtype.name},
         }
     if isinstance(part, torch.dtype):
-        return dtypes.name_of(part)
+        return {"class_name": "__torch_dtype__", "config": {"name": dtypes.name_of(part)}}
     return registry.serialize_value(part)
 
 
@@ -227,6 +238,8 @@ def _is_place(thing: Any) -> bool:
 
 def _called(operation: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     if isinstance(operation, TorchCall):
+        if _is_index(operation) and isinstance(args[1], list):
+            args[1] = tuple(args[1])  # JSON has no tuples
         return operation.on(*args, **kwargs)
     # What says nothing is left out, or it would hold where a mask or a phase comes along later.
     if all(leaf is None for leaf in tree.leaves(kwargs.get("mask"))):
@@ -275,6 +288,8 @@ def _decoded(part: Any, tensor_at: Callable) -> Any:
         return slice(*(_decoded(config[name], tensor_at) for name in _SLICE))
     if kind == "__ellipsis__":
         return Ellipsis
+    if kind == "__torch_dtype__":
+        return dtypes.to_torch(config["name"])
     if kind == "__tensor__":
         return torch.as_tensor(np.array(config["value"], dtype=config["dtype"]))
     if kind == "__numpy__":

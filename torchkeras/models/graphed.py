@@ -152,9 +152,11 @@ class Graphed:
             )
         tensors = self._flat_inputs(inputs)
         if mask is not None:
-            for tensor, one in zip(tensors, tree.leaves(mask)):
-                if one is not None and getattr(tensor, "_keras_mask", None) is None:
-                    tensor._keras_mask = one
+            for index, one in enumerate(tree.leaves(mask)):
+                if one is not None and getattr(tensors[index], "_keras_mask", None) is not one:
+                    # A view, since the tensor may be the caller's.
+                    tensors[index] = tensors[index].view_as(tensors[index])
+                    tensors[index]._keras_mask = one
         outputs = self._graph(*tensors)
         if self._symbolic_losses:
             outputs, losses = outputs
@@ -280,12 +282,13 @@ class Graphed:
         """Return what ``build`` needs: nothing for a graph, which Keras writes as no shape."""
         return super().get_build_config() if self._graph is None else {"input_shape": None}
 
-    def add_loss(self, loss: Any) -> None:
+    def add_loss(self, loss: Any, inputs: Any = None) -> None:
         """Add scalars to what training lowers.
 
         Args:
             loss: symbolic tensors that follow from the model's inputs, as Keras 1 and 2 allowed
                 for; within ``call``, tensors; or callables without arguments.
+            inputs: what the loss depends on, as Keras 1 and 2 asked for; of no effect.
         """
         symbolic = [one for one in tree.leaves(loss) if isinstance(one, KerasTensor)]
         if not symbolic:
@@ -350,4 +353,6 @@ def _from_inputs(name: str, inputs: Any, outputs: Any) -> tuple[Any, Any]:
 
 
 def _clone_name(tensor: KerasTensor) -> str | None:
-    return f"{tensor.source.name}_clone" if tensor.source is not None else None
+    if tensor.source is None:
+        return None
+    return f"{tensor.source.name}_clone{f'_{tensor._index}' if tensor._index else ''}"

@@ -162,6 +162,16 @@ class Model(Graphed, Trainer, Layer):
             state["_symbolic_losses"] = (None,) * len(self._symbolic_losses)
         return state
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._graph is not None and name.isdigit() and self._modules.get(name) is not value:
+            raise ValueError(
+                f"Model {self.name!r} computes what its symbolic tensors say: another module in "
+                f"the place of its layer {name} would not be called. Use "
+                "keras.models.clone_model(model, clone_function=…), or replace a module in the "
+                "layer."
+            )
+        super().__setattr__(name, value)
+
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place.
 
@@ -178,11 +188,11 @@ class Model(Graphed, Trainer, Layer):
                 )
             return layers[index]
         for layer in layers:
-            if layer.name == name:
+            if getattr(layer, "name", None) == name:  # a raw module may be in a layer's place
                 return layer
         raise ValueError(
             f"get_layer: {self.name!r} has no layer {name!r}; it has "
-            f"{[layer.name for layer in layers]}."
+            f"{[getattr(layer, 'name', type(layer).__name__) for layer in layers]}."
         )
 
     def parameters(self, recurse: bool = True) -> Iterator[nn.Parameter]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torchkeras import dtypes
 from torchkeras.graph import Graph, TorchCall, nodes_of
-from torchkeras.layers.calls import is_shape
+from torchkeras.layers.structures import is_shape
 
 # Width and where the columns end, of the table of a chain and of the one with "Connected to".
 _CHAIN = (88, (0.45, 0.80, 1.0))

@@ -88,6 +88,10 @@ class Compiled:
         if count is None and any(map(_is_for_several, (loss, loss_weights))):
             return Objective(None)  # until the outputs are known
         if count in (None, 1) and keys is None:
+            for what, given in zip(
+                ("loss", "loss_weights", "metrics", "weighted_metrics"), self._given
+            ):
+                _check_name(what, given, names)
             return Objective(only_output("loss", loss), wanted, weighted, _factor(loss_weights))
         return Objectives(names, count, loss, loss_weights, wanted, weighted, keys)
 
@@ -180,6 +184,21 @@ class Compiled:
     def leave_flat(self) -> None:
         """Bring weights and the optimizer's state back where they lay."""
         self.optimizer.leave_flat()
+
+
+def _check_name(what: str, given: Any, names: list[str] | None) -> None:
+    """Refuse a dictionary by another name than the one output's.
+
+    Raises:
+        ValueError: with the output's name.
+    """
+    if names is None or not isinstance(given, dict) or "class_name" in given:
+        return
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise ValueError(
+            f"{what}: the model has no output {unknown[0]!r}; its only output is {names[0]!r}."
+        )
 
 
 def _is_for_several(given: Any) -> bool:

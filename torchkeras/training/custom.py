@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from torchkeras.warn import warn_user
 
 _TRAINING = ("train_step", "compute_loss", "compute_metrics")
 _TESTING = ("test_step", "compute_loss", "compute_metrics")
+_ANY = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def has_own_steps(model: Any, names: tuple[str, ...] = _TRAINING) -> bool:
@@ -35,6 +37,11 @@ def tests_itself(model: Any) -> bool:
 def predicts_itself(model: Any) -> bool:
     """Tell whether a model's step of prediction is its own."""
     return has_own_steps(model, ("predict_step",))
+
+
+def runs_own_code(model: Any) -> bool:
+    """Tell whether any step of a model is its own."""
+    return has_own_steps(model, _ANY)
 
 
 class OwnStep:
@@ -129,8 +136,7 @@ class CustomSteps:
         """
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x, training=True)
-        loss = self.compute_loss(x, y, y_pred, sample_weight)
-        self._loss_tracker.update_state(loss.detach(), next(tree.leaves(x)).shape[0])
+        loss = self._loss_of(x, y, y_pred, sample_weight, training=True)
         variables = self.trainable_weights
         if variables:
             loss = self.optimizer.scale_loss(loss)
@@ -149,9 +155,23 @@ class CustomSteps:
         """Do one step of evaluation; takes and returns what :meth:`train_step` does."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)
-        loss = self.compute_loss(x, y, y_pred, sample_weight)
-        self._loss_tracker.update_state(loss.detach(), next(tree.leaves(x)).shape[0])
+        self._loss_of(x, y, y_pred, sample_weight, training=False)
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def _loss_of(self, x: Any, *given: Any, training: bool) -> torch.Tensor:
+        """Return the loss of a batch and bring it into the running mean.
+
+        ``compute_loss`` as it was written before Keras 3.3 does not take ``training``.
+        """
+        mode = {"training": training} if _takes(self.compute_loss, "training") else {}
+        loss = self.compute_loss(x, *given, **mode)
+        if not isinstance(loss, torch.Tensor):
+            raise ValueError(
+                f"{type(self).__name__}.compute_loss must return the loss as a tensor; returned "
+                f"{loss!r}."
+            )
+        self._loss_tracker.update_state(loss.detach(), _samples_in(x))
+        return loss
 
     def predict_step(self, data: Any) -> Any:
         """Compute the outputs for a batch.
@@ -170,7 +190,7 @@ class CustomSteps:
         sample_weight: Any = None,
         training: bool = True,
     ) -> torch.Tensor:
-        """Return the loss of a batch, penalties included; zero where there is none.
+        """Return the loss of a batch, penalties included.
 
         Args:
             x: inputs.
@@ -178,15 +198,18 @@ class CustomSteps:
             y_pred: outputs.
             sample_weight: one weight a sample, or ``None``.
             training: whether this is a training step.
+
+        Raises:
+            ValueError: when there is neither a loss nor a penalty.
         """
         loss = None
         if self._compiled is not None and y is not None and y_pred is not None:
             y, y_pred, weights = self._compiled.matched(self, y, y_pred, sample_weight)
-            loss, _ = self._compiled.objective.lowered(y, y_pred, weights)
-        penalties = Penalties(self)
-        if loss is None and not self.losses:
-            return torch.zeros((), device=self._device())
-        return penalties.add_to(loss)
+            objective = self._compiled.objective
+            loss, each = objective.lowered(y, y_pred, weights)
+            for tracker, value in zip(objective.trackers, each):
+                tracker.update_state(value, _samples_in(y_pred))
+        return Penalties(self).add_to(loss)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -210,6 +233,16 @@ class CustomSteps:
             result = metric.result()
             results.update(result if isinstance(result, dict) else {metric.name: result})
         return results
+
+
+def _takes(function: Callable, argument: str) -> bool:
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _samples_in(data: Any) -> int:
+    """Return how many samples a batch has."""
+    return next(part for part in tree.leaves(data) if part is not None).shape[0]
 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
@@ -241,5 +274,5 @@ def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> 
         sample_weight: one weight a sample, if any.
     """
     if y is None:
-        return (x,) if tree.is_nested(x) else x
+        return (x,) if isinstance(x, (list, tuple)) else x
     return (x, y) if sample_weight is None else (x, y, sample_weight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,8 +19,10 @@ from torchkeras.training.data import Batches
 from torchkeras.training.layout import SINGLE, Layout, Samples, samples
 from torchkeras.training.reported import Reported, ReportedBySteps
 from torchkeras.training.step import Penalties, TrainStep
-from torchkeras.training.steps import Steps
 from torchkeras.warn import warn_user
+
+if TYPE_CHECKING:
+    from torchkeras.training.steps import Steps
 
 
 class Epochs(CustomSteps):
@@ -213,6 +215,9 @@ class Epochs(CustomSteps):
         """The captured steps, made when they are first wanted."""
         found = self.__dict__.get("_runs")
         if found is None:
+            # Not at the top: it takes 0.04 s to import, and not every program runs steps.
+            from torchkeras.training.steps import Steps
+
             found = self.__dict__["_runs"] = Steps(self)
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from torchkeras.training import arrays
 from torchkeras.training.arrays import as_tensor
 
 
-class Layout(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Layout:
     """How the tensors of a batch lie: inputs, targets, weights, one behind the other.
 
     Args:
@@ -22,12 +23,15 @@ class Layout(NamedTuple):
         inputs: how many inputs.
         targets: how many targets, and as many weights.
         y: the targets' structure, ``None`` for one tensor.
+        given: the structures in which the inputs and the targets were given, with the place of
+            each array among those of its kind: what a step of the user's own receives.
     """
 
     x: Any = None
     inputs: int = 1
     targets: int = 1
     y: Any = None
+    given: tuple[Any, Any] = dataclasses.field(default=(0, 0), compare=False, repr=False)
 
     @property
     def is_single(self) -> bool:
@@ -36,16 +40,14 @@ class Layout(NamedTuple):
 
     def data(self, batch: Sequence[Any]) -> Any:
         """Return a batch as ``x``, ``(x, y)`` or ``(x, y, sample_weight)``, for a user's step."""
-        if self.is_single:
-            x, y, weight = batch
-        else:
-            x, y, weight = self.split(batch)
-            if self.y is not None:
-                y = tree.pack_like(self.y, y)
-                has_weights = any(one is not None for one in weight)
-                weight = tree.pack_like(self.y, weight) if has_weights else None
+        rest = batch[self.inputs :]
+        ys, weights = rest[: self.targets], rest[self.targets :]
+        x, y = _filled(self.given[0], batch), _filled(self.given[1], ys)
+        weight = None
+        if any(one is not None for one in weights):
+            weight = _filled(self.given[1], weights)
         if self.targets == 0:
-            return (x,) if tree.is_nested(x) else x
+            return (x,) if isinstance(x, (list, tuple)) else x
         return (x, y) if weight is None else (x, y, weight)
 
     def split(self, batch: Sequence[Any]) -> tuple[Any, Any, Any]:
@@ -60,19 +62,24 @@ class Layout(NamedTuple):
 SINGLE = Layout()
 
 
+def _filled(structure: Any, parts: Sequence[Any]) -> Any:
+    """Put parts into a structure of their places."""
+    return tree.map_structure(lambda place: None if place is None else parts[place], structure)
+
+
 @dataclasses.dataclass(frozen=True)
 class Samples:
     """Data as tensors.
 
     Args:
         x: inputs, each ``(samples, …)``.
-        y: targets, as many as outputs that have a loss or metrics.
+        y: targets, one for each output, ``None`` for those without a loss and metrics.
         weight: one weight a sample for each target, or ``None``.
         layout: how a batch of them is read.
     """
 
     x: list[torch.Tensor]
-    y: list[torch.Tensor]
+    y: list[torch.Tensor | None]
     weight: list[torch.Tensor | None]
     layout: Layout
 
@@ -89,7 +96,7 @@ class Samples:
         return Samples(each(self.x), each(self.y), each(self.weight), self.layout)
 
 
-def inputs_of(model: Any, x: Any) -> tuple[list[torch.Tensor], Any]:
+def inputs_of(model: Any, x: Any) -> tuple[list[torch.Tensor], Any, tuple[Any, Any]]:
     """Return a model's inputs as tensors, and their structure for a call.
 
     Args:
@@ -97,12 +104,20 @@ def inputs_of(model: Any, x: Any) -> tuple[list[torch.Tensor], Any]:
         x: arrays, tensors or frames: one, or for several inputs a list, tuple or dictionary.
 
     Returns:
-        The tensors, and the structure with numbers in their place, ``None`` for a single one.
+        The tensors; the structure with numbers in their place, ``None`` for a single one; and what
+        ``Layout`` takes as ``given``.
 
     Raises:
         ValueError: when there are more, fewer or others than the model takes.
         TypeError: for what is no array.
     """
+    parts, structure = _input_parts(model, x)
+    form = form_of(x, [part for _, part in parts])
+    return [as_tensor(name, part) for name, part in parts], structure, (form, None)
+
+
+def _input_parts(model: Any, x: Any) -> tuple[list[tuple[str, Any]], Any]:
+    """Return a model's inputs, each with a name for errors, and their structure for a call."""
     names = _input_names(model)
     if names is None:
         return _unnamed(x)
@@ -112,22 +127,40 @@ def inputs_of(model: Any, x: Any) -> tuple[list[torch.Tensor], Any]:
             "arrays."
         )
     is_single = len(names) == 1 and not isinstance(x, Mapping)
-    parts = [("x", x)] if is_single else _parts("x", model, model.input, x, names)
-    found = [as_tensor(name, part) for name, part in parts]
-    return found, None if len(found) == 1 else list(range(len(found)))
+    parts = [("x", arrays.only_part(x))] if is_single else _parts("x", model, model.input, x, names)
+    return parts, None if len(parts) == 1 else list(range(len(parts)))
 
 
-def _unnamed(x: Any) -> tuple[list[torch.Tensor], Any]:
+def _unnamed(x: Any) -> tuple[list[tuple[str, Any]], Any]:
     """Return the inputs of a model that takes what it is given."""
     if isinstance(x, Mapping):
         keys = sorted(x)
-        return [as_tensor(f"x[{key!r}]", x[key]) for key in keys], {
+        return [(f"x[{key!r}]", x[key]) for key in keys], {
             key: index for index, key in enumerate(keys)
         }
     if isinstance(x, (list, tuple)) and len(x) > 1 and all(map(_is_array, x)):
-        found = [as_tensor(f"x[{index}]", part) for index, part in enumerate(x)]
-        return found, tree.pack_like(x, range(len(found)))
-    return [as_tensor("x", x)], None
+        parts = [(f"x[{index}]", part) for index, part in enumerate(x)]
+        return parts, tree.pack_like(x, range(len(parts)))
+    return [("x", arrays.only_part(x))], None
+
+
+def form_of(given: Any, parts: Sequence[Any]) -> Any:
+    """Return a structure with the place of each array in the arrays' place.
+
+    Args:
+        given: arrays in lists, tuples and dictionaries; entries that no part is are left out.
+        parts: the arrays in their order.
+    """
+    places = {id(part): place for place, part in enumerate(parts)}
+    if id(given) in places:
+        return places[id(given)]
+    if isinstance(given, Mapping):
+        found = {key: form_of(part, parts) for key, part in given.items()}
+        return {key: form for key, form in found.items() if form is not None}
+    if isinstance(given, (list, tuple)):
+        forms = [form_of(part, parts) for part in given]
+        return tuple(forms) if isinstance(given, tuple) else forms
+    return None
 
 
 def _are_several_arrays(x: Sequence[Any]) -> bool:
@@ -232,27 +265,54 @@ def samples(model: Any, x: Any, y: Any, sample_weight: Any, needs_targets: bool 
             f"x={'None' if x is None else type(x).__name__}, "
             f"y={'None' if y is None else type(y).__name__}.{pair}"
         )
-    names = _output_names(model)
-    if names is not None and y is not None and (len(names) > 1 or isinstance(y, Mapping)):
-        parts = _parts("y", model, model.output, y, names)
-        y = [part for _, part in parts]
-        y = y if len(names) > 1 else y[0]
+    names, given = _output_names(model), (x, y)
+    parts = model._compiled.objective.parts
+    if not any(part.is_wanted for part in parts):
+        names = None  # nothing is compared with the outputs: any structure will do
+    if names is not None and y is not None:
+        y = _targets_of(model, y, names, parts)
     target_structure = None
     if _is_several(y, names):
         y = dict(sorted(y.items())) if isinstance(y, Mapping) else y
         target_structure = tree.pack_like(y, range(len(y)))
-        ys = list(y.values()) if isinstance(y, Mapping) else list(y)
-        xs, structure = inputs_of(model, x)
-        ys = [as_tensor(f"y[{index}]", part) for index, part in enumerate(ys)]
+        y_parts = list(y.values()) if isinstance(y, Mapping) else list(y)
+        named = [(f"y[{index}]", part) for index, part in enumerate(y_parts)]
     else:
-        if not isinstance(x, Mapping):
+        if isinstance(x, Mapping):
+            y = arrays.only_part(y)
+        else:
             x, y = arrays.only_parts(x, y)
-        xs, structure = inputs_of(model, x)
-        ys = [] if y is None else [as_tensor("y", y)]
+        named = [] if y is None else [("y", y)]
+    x_parts, structure = _input_parts(model, x)
+    xs = [as_tensor(name, part) for name, part in x_parts]
+    ys = [None if part is None else as_tensor(name, part) for name, part in named]
     weights = _weights(sample_weight, names, len(ys), len(xs[0]))
-    layout = Layout(structure, len(xs), len(ys), target_structure)
+    forms = tuple(
+        form_of(whole, [part for _, part in pairs]) for whole, pairs in zip(given, (x_parts, named))
+    )
+    layout = Layout(structure, len(xs), len(ys), target_structure, forms)
     check_lengths(xs, ys, weights)
     return Samples(xs, ys, weights, layout)
+
+
+def _targets_of(model: Any, y: Any, names: list[str], parts: Sequence[Any]) -> Any:
+    """Return the targets of a model of known outputs, in the order of those.
+
+    Outputs without a loss and metrics need none, which leaves ``None`` in their place.
+    """
+    if len(names) == 1:
+        return _parts("y", model, model.output, y, names)[0][1] if isinstance(y, Mapping) else y
+    wanted = names
+    if len(parts) == len(names):
+        wanted = [name for name, part in zip(names, parts) if part.is_wanted]
+    if isinstance(y, Mapping) and not isinstance(model.output, Mapping):
+        y = y | {name: None for name in names if name not in wanted and name not in y}
+    elif not isinstance(y, (Mapping, list, tuple)) and len(wanted) == 1:
+        y = [y if name in wanted else None for name in names]
+    elif isinstance(y, (list, tuple)) and len(y) == len(wanted) < len(names):
+        found = iter(y)
+        y = [next(found) if name in wanted else None for name in names]
+    return [part for _, part in _parts("y", model, model.output, y, names)]
 
 
 def _is_several(y: Any, names: list[str] | None) -> bool:
@@ -279,6 +339,7 @@ def _weights(
     )
     if targets == 1 or not several:
         if isinstance(given, Mapping) and len(given) == 1:
+            _check_names(given, names)
             given = next(iter(given.values()))
         is_list = isinstance(given, (list, tuple)) and any(map(np.ndim, given))
         if is_list and targets > 1:
@@ -289,16 +350,20 @@ def _weights(
         given = arrays.only_part(given, count)
         return [as_tensor("sample_weight", given).float()] * targets
     if isinstance(given, Mapping):
-        unknown = [name for name in given if names is not None and name not in names]
-        if unknown:
-            raise ValueError(
-                f"sample_weight: the model has no output {unknown[0]!r}; its outputs are {names}."
-            )
+        _check_names(given, names)
         given = [given.get(name) for name in (names or sorted(given))]
     return [
         None if part is None else as_tensor(f"sample_weight[{index}]", part).float()
         for index, part in enumerate(given)
     ]
+
+
+def _check_names(given: Mapping, names: list[str] | None) -> None:
+    unknown = [name for name in given if names is not None and name not in names]
+    if unknown:
+        raise ValueError(
+            f"sample_weight: the model has no output {unknown[0]!r}; its outputs are {names}."
+        )
 
 
 def check_lengths(xs: list[Any], ys: list[Any] = (), weights: list[Any] = ()) -> None:

@@ -69,9 +69,19 @@ class Objective:
         return [self]
 
     @property
+    def trackers(self) -> list[metrics.Metric]:
+        """The running means of several outputs' own losses, of which there are none."""
+        return []
+
+    @property
     def has_metrics(self) -> bool:
         """Whether any metric is wanted."""
         return bool(self._first)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether outputs are compared with targets: by a loss or by metrics."""
+        return self.loss is not None or self.has_metrics
 
     def _clear(self) -> None:
         self._total: torch.Tensor | float = 0.0

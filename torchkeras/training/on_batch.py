@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from torchkeras.layers.mode import mode
 from torchkeras.registry import reads_arguments
 from torchkeras.training import custom, data, layout, support
@@ -52,7 +54,7 @@ class OnBatch:
             else:
                 results = self._train_step(batches.layout).compute(*batch)
             reported.keep(results, batch)
-        return support.as_returned(reported.logs(), self.metrics_names, return_dict)
+        return support.as_returned(reported.last(), self.metrics_names, return_dict)
 
     @reads_arguments("Model.test_on_batch")
     def test_on_batch(
@@ -69,7 +71,16 @@ class OnBatch:
         Returns:
             The batch's loss, or with metrics the list in the order of ``metrics_names``.
         """
-        return self.evaluate(x, y, self._samples_in(x), 0, sample_weight, return_dict=return_dict)
+        if not custom.tests_itself(self):
+            size = self._samples_in(x)
+            return self.evaluate(x, y, size, 0, sample_weight, return_dict=return_dict)
+        reported = self._reported("test_on_batch")
+        batches = self._validation_batches((x, y, sample_weight), self._samples_in(x), None)
+        reported.reset()
+        batch = next(iter(batches))
+        with mode(self, training=False), torch.no_grad():
+            reported.keep(self.test_step(batches.layout.data(batch)), batch)
+        return support.as_returned(reported.last(), self.metrics_names, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
         """Compute the outputs of one batch.

@@ -54,6 +54,7 @@ class Objectives:
             Objective(*given) for given in zip(each_loss, each_wanted, each_weighted, factors)
         ]
         self._total = Objective(None)
+        self.trackers = self._make_trackers()
         self.built = False
 
     @property
@@ -68,8 +69,10 @@ class Objectives:
             keys = list(self.given) if is_named else list(self._keys)
             if set(self._names) <= set(keys):  # not of structures within structures
                 order.sort(key=lambda index: keys.index(self._names[index]))
-        loss_names = [self._prefixed(index, self._loss_name(index)) for index in order]
-        return (loss_names if len(order) > 1 else []) + sorted(self.metric_names)
+        loss_names = [self._own_loss_name(index) for index in order] if len(order) > 1 else []
+        if self._names is None:
+            return self.metric_names + loss_names
+        return loss_names + sorted(self.metric_names)
 
     @property
     def metric_names(self) -> list[str]:
@@ -88,11 +91,17 @@ class Objectives:
     def _parts_with_loss(self) -> list[int]:
         return [index for index, part in enumerate(self.parts) if part.loss is not None]
 
-    def _loss_name(self, index: int) -> str:
+    def _own_loss_name(self, index: int) -> str:
         if self._names is not None:
-            return "loss"
+            return self._prefixed(index, "loss")
         given = self.parts[index].given
         return f"{given if isinstance(given, str) else self.parts[index].loss.name}_loss"
+
+    def _make_trackers(self) -> list[metrics.Metric]:
+        """Return a running mean of each output's own loss, for steps of the user's own."""
+        order = self._parts_with_loss()
+        names = [self._own_loss_name(index) for index in order] if len(order) > 1 else []
+        return [metrics.Mean(name=name) for name in names]
 
     def _prefixed(self, index: int, name: str) -> str:
         return name if self._names is None else f"{self._names[index]}_{name}"
@@ -110,25 +119,33 @@ class Objectives:
             output_shapes: of the model's outputs for them.
         """
         shapes = _shapes(output_shapes)
-        if len(shapes) != len(ys):
+        if len(shapes) != len(ys) and any(part.is_wanted for part in self.parts):
             raise ValueError(
                 f"The model has {len(shapes)} outputs; received {len(ys)} targets. Pass a list "
                 "with one array for each output."
             )
-        for part, y, shape in zip(self.parts, ys, shapes):
-            if part.loss is not None or part.has_metrics:
-                part.prepare(y, shape)
+        for index, (part, y, shape) in enumerate(zip(self.parts, ys, shapes)):
+            if not part.is_wanted:
+                continue
+            if y is None:
+                name = index if self._names is None else repr(self._names[index])
+                raise ValueError(f"y: output {name} has a loss or metrics; give it targets.")
+            part.prepare(y, shape)
         self.built = True
 
     def reset(self) -> None:
         """Begin a new epoch."""
         for part in (self._total, *self.parts):
             part.reset()
+        for tracker in self.trackers:
+            tracker.reset_state()
 
     def lowered(
         self, ys: Sequence[torch.Tensor], y_pred: Any, weights: Sequence[torch.Tensor | None]
     ) -> tuple[torch.Tensor | None, tuple[torch.Tensor, ...]]:
         """Return the loss of a batch, penalties not included, and each output's own, detached."""
+        if not self._parts_with_loss():
+            return None, ()
         found = tree.flatten(y_pred)
         if len(found) != len(self.parts):
             raise ValueError(
@@ -171,8 +188,7 @@ class Objectives:
         with_loss = self._parts_with_loss()
         if len(with_loss) > 1:
             for index in with_loss:
-                name = self._prefixed(index, self._loss_name(index))
-                values[name] = found[index]["loss"]
+                values[self._own_loss_name(index)] = found[index]["loss"]
         for index, part in enumerate(self.parts):
             for name in part.names:
                 values[self._prefixed(index, name)] = found[index][name]
@@ -193,6 +209,7 @@ def _each(
 ) -> list[Any]:
     """Return an argument of ``compile`` for each output."""
     if isinstance(given, Mapping) and "class_name" not in given:
+        given = _with_inner_names(given, names)
         unknown = [name for name in given if names is None or name not in names]
         if unknown:
             raise ValueError(
@@ -201,6 +218,9 @@ def _each(
             )
         return [given.get(name) for name in names]
     if isinstance(given, (list, tuple)):
+        inner = tree.flatten(list(given))
+        if len(given) != count and len(inner) == count:  # as nested as the outputs
+            given = inner
         if len(given) != count:
             raise ValueError(
                 f"{what}: the model has {count} outputs; received a list of {len(given)}."
@@ -212,6 +232,19 @@ def _each(
             f"{given!r}."
         )
     return [given] * count
+
+
+def _with_inner_names(given: Mapping, names: Sequence[str] | None) -> dict[str, Any]:
+    """Return a dictionary in which structures of outputs, given by one key, have the full names."""
+    found: dict[str, Any] = {}
+    for key, part in given.items():
+        inner = [name for name in names or () if name.startswith(f"{key}/")]
+        parts = tree.flatten(part)
+        if inner and tree.is_nested(part) and len(parts) == len(inner):
+            found.update(zip(inner, parts))
+        else:
+            found[key] = part
+    return found
 
 
 def _metrics(what: str, given: Any, names: Sequence[str] | None, count: int) -> list[Any]:

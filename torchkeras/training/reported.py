@@ -9,6 +9,7 @@ import torch
 from torchkeras.training.objective import Results
 
 _NO_TARGETS = (None, None, None)
+_NO_STEP_YET = object()
 
 
 class Reported:
@@ -20,12 +21,14 @@ class Reported:
 
     def __init__(self, model: Any):
         self._model = model
+        # The metrics that layers keep, as far as known: looking for them takes as long as steps.
+        self._own: list[Any] | None = None
 
     @property
     def needs_targets(self) -> bool:
         """Whether there is a loss or a metric to compare outputs with targets."""
         objective = self._model._compiled.objective
-        return any(part.loss is not None or part.has_metrics for part in objective.parts)
+        return any(part.is_wanted for part in objective.parts)
 
     @property
     def keep(self) -> Any:
@@ -37,15 +40,20 @@ class Reported:
     def reset(self) -> None:
         """Begin a new epoch."""
         self._model._compiled.objective.reset()
-        for metric in self._model._own_metrics():
+        if self._own is None:
+            self._own = self._model._own_metrics()
+        for metric in self._own:
             metric.reset_state()
 
     def logs(self) -> dict[str, float]:
         """Return the running values as numbers, the loss first."""
         values = self._model._compiled.objective.logs()
-        for metric in self._model._own_metrics():
+        self._own = self._model._own_metrics()  # the first step may have made some
+        for metric in self._own:
             values.update(as_numbers({metric.name: metric.result()}))
         return values
+
+    last = logs  # those of the one step, where there was only one
 
 
 class ReportedBySteps:
@@ -59,7 +67,7 @@ class ReportedBySteps:
 
     def __init__(self, model: Any):
         self._model = model
-        self._last: Any = None
+        self._last: Any = _NO_STEP_YET
 
     def keep(self, results: Results, batch: Any) -> None:
         """Take what a step returned."""
@@ -67,7 +75,7 @@ class ReportedBySteps:
 
     def reset(self) -> None:
         """Begin a new epoch."""
-        self._last = None
+        self._last = _NO_STEP_YET
         self._model.reset_metrics()
 
     def logs(self) -> dict[str, float]:
@@ -76,16 +84,24 @@ class ReportedBySteps:
         Raises:
             ValueError: when the step returned no dictionary of numbers.
         """
-        if self._last is None:
+        if self._last is _NO_STEP_YET:
             return {}
+        last, metrics = self.last(), self._model.get_metrics_result()
+        found = as_numbers(metrics) if set(metrics) == set(self._last) else last
+        return dict(sorted(found.items()))
+
+    def last(self) -> dict[str, float]:
+        """Return the last step's own logs.
+
+        Raises:
+            ValueError: when the step returned no dictionary of numbers.
+        """
         if not isinstance(self._last, dict):
             raise ValueError(
                 f"{type(self._model).__name__}: train_step and test_step must return a dictionary "
                 f"from names to numbers; returned {self._last!r}."
             )
-        metrics = self._model.get_metrics_result()
-        found = metrics if set(metrics) == set(self._last) else self._last
-        return dict(sorted(as_numbers(found).items()))
+        return as_numbers(self._last)
 
 
 def as_numbers(logs: dict[str, Any]) -> dict[str, float]:

@@ -97,6 +97,14 @@ class Trainer(OnBatch, Epochs):
         """Whether ``compile`` was asked to run each step as plain Python."""
         return self._compiled is not None and self._compiled.run_eagerly
 
+    @run_eagerly.setter
+    def run_eagerly(self, value: bool) -> None:
+        if self._compiled is None:
+            raise ValueError(
+                "run_eagerly: the model is not compiled. Call compile(optimizer, loss)."
+            )
+        self._compiled.run_eagerly = bool(value)
+
     @property
     def jit_compile(self) -> bool:
         """Whether the model runs through ``torch.compile``."""
@@ -119,15 +127,17 @@ class Trainer(OnBatch, Epochs):
             return [*objective.metrics, *own]
         # As Keras has them, for a step that goes through them.
         has_metrics = any(part.has_metrics for part in objective.parts)
-        return [self._loss_tracker, *([custom.CompileMetrics(self)] if has_metrics else []), *own]
+        compiled = [custom.CompileMetrics(self)] if has_metrics else []
+        return [self._loss_tracker, *compiled, *objective.trackers, *own]
 
     @property
     def metrics_names(self) -> list[str]:
         """The names of what ``evaluate`` returns, in order: the loss first."""
         if self._compiled is None:
             return []
+        names = ["loss", *self._compiled.objective.names]
         own = [metric.name for metric in self._own_metrics()]
-        return ["loss", *self._compiled.objective.names, *own]
+        return [*names, *(name for name in own if name not in names)]
 
     def reset_metrics(self) -> None:
         """Set the running loss and metrics back to their start."""
@@ -324,9 +334,9 @@ class Trainer(OnBatch, Epochs):
             ValueError: when the data does not fit the model.
         """
         verbose = arguments.verbosity(verbose)
-        xs, structure = layout.inputs_of(self, x)
+        xs, structure, forms = layout.inputs_of(self, x)
         layout.check_lengths(xs)
-        samples = Samples(xs, [], [], Layout(structure, len(xs), 0))
+        samples = Samples(xs, [], [], Layout(structure, len(xs), 0, given=forms))
         self._ready_for(samples)
         batches = self._batches(samples, batch_size, False, steps)
         facts = run_params(verbose=verbose, epochs=1, steps=len(batches))

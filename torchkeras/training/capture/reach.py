@@ -131,7 +131,7 @@ class Reach:
 
     def walk(self, roots: Iterable[Any]) -> None:
         """Look at objects and at all behind them."""
-        self._pending += roots
+        self._pending.extend(roots)
         while True:
             if not self._pending:
                 self._look_into_modules()
@@ -171,7 +171,7 @@ class Reach:
         self.things.append(given)
         self.values += (given.shape, given.strides, str(given.dtype))
         if given.dtype.hasobject:
-            self._pending += given.flat
+            self._pending.extend(given.flat)
         else:
             if given.nbytes > _LARGE:
                 given = given.ravel()[:: given.nbytes // _LARGE + 1]
@@ -191,14 +191,14 @@ class Reach:
         if len(items) > _LONG and all(type(item) in PLAIN for item in items):
             self.values.append(hash(tuple(items)))
         else:
-            self._pending += items
+            self._pending.extend(items)
 
     def _set(self, items: Any) -> None:
         self.values.append(type(items))
         if all(type(item) in PLAIN for item in items):
             self.values.append(frozenset(items))
         else:
-            self._pending += items
+            self._pending.extend(items)
 
     def _mapping(self, items: Any) -> None:
         self._sequence(tuple(items))
@@ -207,9 +207,9 @@ class Reach:
     def _function(self, function: types.FunctionType) -> None:
         self.things += (function, function.__code__)
         # A library's function may be closed over the user's: a decorated one.
-        self._pending += function.__dict__.values()
-        self._pending += function.__defaults__ or ()
-        self._pending += (function.__kwdefaults__ or {}).values()
+        self._pending.extend(function.__dict__.values())
+        self._pending.extend(function.__defaults__ or ())
+        self._pending.extend((function.__kwdefaults__ or {}).values())
         for cell in function.__closure__ or ():
             try:
                 self._pending.append(cell.cell_contents)
@@ -246,7 +246,7 @@ class Reach:
                     self._pending.append(value)
 
     def _method(self, method: types.MethodType) -> None:
-        self._pending += (method.__self__, method.__func__)
+        self._pending.extend((method.__self__, method.__func__))
 
     def _builtin(self, function: types.BuiltinFunctionType) -> None:
         owner = getattr(function, "__self__", None)
@@ -256,13 +256,13 @@ class Reach:
             self._pending.append(owner)
 
     def _partial(self, made: functools.partial) -> None:
-        self._pending += (made.func, made.args, made.keywords, made.__dict__)
+        self._pending.extend((made.func, made.args, made.keywords, made.__dict__))
 
     def _wrapped(self, wrapper: Any) -> None:
         self._pending.append(wrapper.__func__)
 
     def _property(self, made: property) -> None:
-        self._pending += (made.fget, made.fset)
+        self._pending.extend((made.fget, made.fset))
 
     def _class(self, cls: type) -> None:
         self.things.append(cls)
@@ -273,13 +273,13 @@ class Reach:
         passed = _NO_STATE | _NOT_IN_STEPS if issubclass(cls, nn.Module) else _NO_STATE
         for base in cls.__mro__:
             if not is_library(base):
-                self._pending += [v for name, v in vars(base).items() if name not in passed]
+                self._pending.extend([v for name, v in vars(base).items() if name not in passed])
 
     def _generator(self, made: types.GeneratorType) -> None:
         self.things.append(made)
         if made.gi_frame is not None:
             self.values.append(made.gi_frame.f_lasti)
-            self._pending += made.gi_frame.f_locals.values()
+            self._pending.extend(made.gi_frame.f_locals.values())
 
     def _weak(self, reference: weakref.ref) -> None:
         self._pending.append(reference())
@@ -322,7 +322,7 @@ class Reach:
             if name not in passing:
                 self._pending.append(value)
         for table in (module._parameters, module._buffers, module._modules):
-            self._pending += table.values()
+            self._pending.extend(table.values())
 
     def _object(self, thing: Any) -> None:
         self.things.append(thing)
@@ -336,11 +336,11 @@ class Reach:
         attributes = getattr(thing, "__dict__", None)
         if isinstance(attributes, dict):
             self.values += attributes
-            self._pending += attributes.values()
+            self._pending.extend(attributes.values())
         slots = _slots(kind)
-        self._pending += [getattr(thing, name, None) for name in slots]
+        self._pending.extend([getattr(thing, name, None) for name in slots])
         if not attributes and not slots:
-            self._pending += _reduced(thing)
+            self._pending.extend(_reduced(thing))
 
 
 def place(tensor: torch.Tensor) -> int:
