@@ -446,3 +446,14 @@ def test_bad_configs():
         model_from_json("model.json")
     with pytest.raises(ValueError, match="class_name"):
         model_from_config({"config": {}})
+
+
+def test_an_operation_with_settings_of_its_own():
+    from torchkeras import ops
+
+    x = Input((3,))
+    model = Model(x, ops.clip(x, 0.25, 0.5))
+    copy = clone_model(model)
+    values = np.array([[0.0, 0.3, 1.0]], "float32")
+    np.testing.assert_array_equal(copy(values), model(values))
+    np.testing.assert_array_equal(copy(values), [[0.25, np.float32(0.3), 0.5]])

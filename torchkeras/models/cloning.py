@@ -219,10 +219,11 @@ class _Again:
     def __init__(self, operation: TorchCall):
         self.name = operation.name
         self._function = operation.function
+        self._settings = operation.settings
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Note the call."""
-        return TorchCall(self._function, self.name).on(*args, **kwargs)
+        return TorchCall(self._function, self.name, self._settings).on(*args, **kwargs)
 
 
 def _check_symbolic(tensors: list[Any]) -> None:
