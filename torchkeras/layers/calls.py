@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,17 @@ from torchkeras.variable import Variable, as_tensor
 _ARRAYS = (Variable, np.ndarray, np.generic)
 _NUMBERS = (int, float)
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _noticed(register: Callable) -> Callable:
+    """Wrap torch's registration of a hook: graphs then call the layer as a whole."""
+
+    @functools.wraps(register)
+    def call(self: Called, *args: Any, **kwargs: Any) -> Any:
+        graph.layers_changed()
+        return register(self, *args, **kwargs)
+
+    return call
 
 
 class Called(Symbolic):
@@ -194,30 +206,11 @@ class Called(Symbolic):
         """Return what ``call`` comes down to, one function on the other's output."""
         return (self.call,)
 
-    def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Register a hook as torch does; a graph then calls the layer as a whole."""
-        graph.layers_changed()
-        return super().register_forward_hook(*args, **kwargs)
-
-    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Register a hook as torch does; a graph then calls the layer as a whole."""
-        graph.layers_changed()
-        return super().register_forward_pre_hook(*args, **kwargs)
-
-    def register_backward_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Register a hook as torch does; a graph then calls the layer as a whole."""
-        graph.layers_changed()
-        return super().register_backward_hook(*args, **kwargs)
-
-    def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Register a hook as torch does; a graph then calls the layer as a whole."""
-        graph.layers_changed()
-        return super().register_full_backward_hook(*args, **kwargs)
-
-    def register_full_backward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
-        """Register a hook as torch does; a graph then calls the layer as a whole."""
-        graph.layers_changed()
-        return super().register_full_backward_pre_hook(*args, **kwargs)
+    register_forward_hook = _noticed(nn.Module.register_forward_hook)
+    register_forward_pre_hook = _noticed(nn.Module.register_forward_pre_hook)
+    register_backward_hook = _noticed(nn.Module.register_backward_hook)
+    register_full_backward_hook = _noticed(nn.Module.register_full_backward_hook)
+    register_full_backward_pre_hook = _noticed(nn.Module.register_full_backward_pre_hook)
 
     # --------------------------------------------------------------------------------- inputs
 

@@ -15,7 +15,7 @@ import torch
 from torchkeras import tree
 from torchkeras.layers import masks, phase, values
 from torchkeras.layers.base import Layer
-from torchkeras.layers.structures import as_shapes, is_shape
+from torchkeras.layers.structures import as_shapes, map_shapes
 from torchkeras.registry import register
 from torchkeras.variable import as_tensor
 
@@ -122,7 +122,7 @@ class Lambda(Layer):
         if callable(self._output_shape):
             return as_shapes(self._output_shape(input_shape))
         batch_size = next(tree.leaves(input_shape))
-        return _with_batch(batch_size, self._output_shape)
+        return map_shapes(lambda shape: (batch_size, *shape), self._output_shape)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
         """Return shape and dtype of the outputs for symbolic inputs.
@@ -264,12 +264,3 @@ def _argument_names(function: Callable) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # of a built-in function
         return frozenset()
-
-
-def _with_batch(batch_size: int | None, shapes: Any) -> Any:
-    """Put a batch size in front of each shape in a structure of shapes."""
-    if is_shape(shapes):
-        return (batch_size, *shapes)
-    if isinstance(shapes, dict):
-        return {name: _with_batch(batch_size, part) for name, part in shapes.items()}
-    return type(shapes)(_with_batch(batch_size, part) for part in shapes)

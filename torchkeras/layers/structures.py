@@ -34,6 +34,14 @@ def as_shapes(given: Any) -> Any:
     return None if given is None else map_shapes(lambda shape: shape, given)
 
 
+def flat_shapes(given: Any) -> list[tuple[int | None, ...]]:
+    """Return the shapes in a structure of shapes, in the order of ``tree.leaves``."""
+    if is_shape(given):
+        return [tuple(given)]
+    parts = (given[name] for name in sorted(given)) if isinstance(given, Mapping) else given
+    return [shape for part in parts for shape in flat_shapes(part)]
+
+
 def map_shapes(function: Callable, given: Any) -> Any:
     """Apply a function to each shape, as a tuple, in a structure of shapes."""
     if given is None:  # in the place of an input that is left out

@@ -32,16 +32,19 @@ def write(value: Any) -> Any:
         return type(value)(write(part) for part in value)
     if isinstance(value, torch.Tensor):
         return _written("__tensor__", value=value.tolist(), dtype=dtypes.name_of(value.dtype))
-    if isinstance(value, np.ndarray) and value.ndim:
-        return _written("__numpy__", value=value.tolist(), dtype=value.dtype.name)
     if isinstance(value, np.ndarray):
-        return value.item()
+        return write_array(value) if value.ndim else value.item()
     if is_lambda(value):
         code = dump_code(value)
         return _written("__lambda__", value=(code["code"], code["defaults"], code["closure"]))
     if inspect.isroutine(value):
         return write_function(value)
     return registry.serialize_value(value)
+
+
+def write_array(value: np.ndarray) -> dict[str, Any]:
+    """Return a config's form of an array, also of one without axes."""
+    return _written("__numpy__", value=value.tolist(), dtype=value.dtype.name)
 
 
 def read(

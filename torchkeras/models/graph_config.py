@@ -12,6 +12,7 @@ import torch
 
 from torchkeras import dtypes, registry, tree
 from torchkeras.graph import Graph, KerasTensor, Node, TorchCall
+from torchkeras.layers import values
 
 _SLICE = ("start", "stop", "step")
 
@@ -81,12 +82,9 @@ def _encoded(part: Any, own: Graph) -> Any:
     if part is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(part, (torch.Tensor, np.ndarray)):
-        is_tensor = isinstance(part, torch.Tensor)
-        array = dtypes.to_numpy(part) if is_tensor else part
-        return {
-            "class_name": "__tensor__" if is_tensor else "__numpy__",
-            "config": {"value": array.tolist(), "dtype": array.dtype.name},
-        }
+        # An array without axes stays one: a number would not decide the dtype of what comes out.
+        is_number = isinstance(part, np.ndarray) and not part.ndim
+        return values.write_array(part) if is_number else values.write(part)
     if isinstance(part, torch.dtype):
         return {"class_name": "__torch_dtype__", "config": {"name": dtypes.name_of(part)}}
     return registry.serialize_value(part)
@@ -103,8 +101,9 @@ def _filled(node: Node) -> dict[str, Any]:
     if isinstance(operation, TorchCall):
         return node.kwargs
     added: dict[str, Any] = {}
-    if _fills_phase(operation):
-        added["training"] = _default_phase(operation)
+    phase = _default_phase(operation)
+    if phase is not None:
+        added["training"] = phase
     if len(node.args) == 1 and _fills_mask(operation, node.args[0]):
         added["mask"] = tree.map_structure(lambda leaf: None, node.args[0])
     return {**added, **node.kwargs}
@@ -119,10 +118,6 @@ def _fills_mask(operation: Any, inputs: Any) -> bool:
 def _takes_list(operation: Any, inputs: Any) -> bool:
     """Tell whether a Lambda is called on a list, whose masks Keras leaves out."""
     return type(operation).__name__ == "Lambda" and tree.is_nested(inputs)
-
-
-def _fills_phase(operation: Any) -> bool:
-    return _default_phase(operation) is not None
 
 
 def _default_phase(operation: Any) -> bool | None:
@@ -290,8 +285,6 @@ def _decoded(part: Any, tensor_at: Callable) -> Any:
         return Ellipsis
     if kind == "__torch_dtype__":
         return dtypes.to_torch(config["name"])
-    if kind == "__tensor__":
-        return torch.as_tensor(np.array(config["value"], dtype=config["dtype"]))
-    if kind == "__numpy__":
-        return np.array(config["value"], dtype=config["dtype"])
+    if kind in ("__tensor__", "__numpy__"):
+        return values.read(part)
     return {name: _decoded(item, tensor_at) for name, item in part.items()}

@@ -11,6 +11,7 @@ from torchkeras import dtypes, graph, tree
 from torchkeras.graph import Graph, KerasTensor
 from torchkeras.layers import Input, InputLayer, Layer
 from torchkeras.layers.spec import shape_of_rank
+from torchkeras.layers.structures import flat_shapes
 from torchkeras.variable import as_tensor
 
 
@@ -268,7 +269,7 @@ class Graphed:
         """Return the outputs' shapes for the inputs'."""
         if self._graph is None or type(self).call is not Graphed.call:
             return super().compute_output_shape(input_shape)
-        flat = _flat_shapes(input_shape)
+        flat = flat_shapes(input_shape)
         if len(flat) != len(self.inputs):
             raise ValueError(
                 f"Model {self.name!r} takes {len(self.inputs)} inputs; received "
@@ -323,15 +324,6 @@ def _paths(structure: Any, path: str = "") -> Iterator[str]:
 
 def _one_or_all(shapes: list[Any]) -> Any:
     return shapes[0] if len(shapes) == 1 else shapes
-
-
-def _flat_shapes(given: Any) -> list[tuple[int | None, ...]]:
-    """Return the shapes in a structure of shapes, in the order of its leaves."""
-    if isinstance(given, Mapping):
-        return [shape for name in sorted(given) for shape in _flat_shapes(given[name])]
-    if all(size is None or isinstance(size, int) for size in given):
-        return [tuple(given)]
-    return [shape for part in given for shape in _flat_shapes(part)]
 
 
 def _from_inputs(name: str, inputs: Any, outputs: Any) -> tuple[Any, Any]:

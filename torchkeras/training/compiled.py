@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from torchkeras import optimizers, tree
+from torchkeras.layers.structures import is_shape
 from torchkeras.training.arguments import count as whole
 from torchkeras.training.flags import NotedFlags
 from torchkeras.training.objective import Objective, only_output
@@ -95,11 +96,10 @@ class Compiled:
             return Objective(only_output("loss", loss), wanted, weighted, _factor(loss_weights))
         return Objectives(names, count, loss, loss_weights, wanted, weighted, keys)
 
-    def adapt(self, model: Any, shapes: Any) -> None:
+    def adapt(self, shapes: Any) -> None:
         """Make the objective again where the outputs turn out to be others than was known.
 
         Args:
-            model: whose outputs they are.
             shapes: of the outputs, in their structure.
         """
         names, count = outputs_of(shapes)
@@ -112,14 +112,14 @@ class Compiled:
             if self.objective.given is not self.given_loss:
                 self.objective = self._make_objective()
 
-    def matched(self, model: Any, y: Any, y_pred: Any, weight: Any) -> tuple[Any, Any, Any]:
+    def matched(self, y: Any, y_pred: Any, weight: Any) -> tuple[Any, Any, Any]:
         """Return targets, outputs and weights in the form that the objective takes.
 
         The objective is built for their shapes where it was not.
         """
         shapes = tree.map_structure(lambda output: tuple(output.shape), y_pred)
         if not isinstance(y_pred, torch.Tensor):
-            self.adapt(model, shapes)
+            self.adapt(shapes)
         if isinstance(self.objective, Objective):
             y, y_pred = (next(tree.leaves(part)) for part in (y, y_pred))
             if not self.objective.built:
@@ -211,8 +211,7 @@ def outputs_of(shapes: Any) -> tuple[list[str] | None, int]:
     """Return the names, where there are any, and the number of outputs of some shapes."""
     if isinstance(shapes, dict):
         return sorted(shapes), len(shapes)
-    is_shape = all(size is None or isinstance(size, int) for size in shapes)
-    return None, 1 if is_shape else len(shapes)
+    return None, 1 if is_shape(shapes) else len(shapes)
 
 
 def _factor(loss_weights: Any) -> float | None:

@@ -16,7 +16,6 @@ from torchkeras.warn import warn_user
 
 _TRAINING = ("train_step", "compute_loss", "compute_metrics")
 _TESTING = ("test_step", "compute_loss", "compute_metrics")
-_ANY = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics")
 
 
 def has_own_steps(model: Any, names: tuple[str, ...] = _TRAINING) -> bool:
@@ -37,11 +36,6 @@ def tests_itself(model: Any) -> bool:
 def predicts_itself(model: Any) -> bool:
     """Tell whether a model's step of prediction is its own."""
     return has_own_steps(model, ("predict_step",))
-
-
-def runs_own_code(model: Any) -> bool:
-    """Tell whether any step of a model is its own."""
-    return has_own_steps(model, _ANY)
 
 
 class OwnStep:
@@ -92,7 +86,7 @@ class CompileMetrics:
         """
         compiled = self._model._compiled
         with torch.no_grad():
-            y, y_pred, weights = compiled.matched(self._model, y, y_pred, sample_weight)
+            y, y_pred, weights = compiled.matched(y, y_pred, sample_weight)
             compiled.objective.update_metrics(y, y_pred, weights)
 
     def result(self) -> dict[str, Any]:
@@ -204,7 +198,7 @@ class CustomSteps:
         """
         loss = None
         if self._compiled is not None and y is not None and y_pred is not None:
-            y, y_pred, weights = self._compiled.matched(self, y, y_pred, sample_weight)
+            y, y_pred, weights = self._compiled.matched(y, y_pred, sample_weight)
             objective = self._compiled.objective
             loss, each = objective.lowered(y, y_pred, weights)
             for tracker, value in zip(objective.trackers, each):
@@ -263,16 +257,3 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
             f"A batch is x, (x, y) or (x, y, sample_weight); received a tuple of {len(data)}."
         )
     return (*data, None, None)[:3]
-
-
-def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
-    """Put inputs, targets and sample weights into the tuple that a step takes.
-
-    Args:
-        x: inputs.
-        y: targets, if any.
-        sample_weight: one weight a sample, if any.
-    """
-    if y is None:
-        return (x,) if isinstance(x, (list, tuple)) else x
-    return (x, y) if sample_weight is None else (x, y, sample_weight)

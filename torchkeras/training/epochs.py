@@ -185,7 +185,7 @@ class Epochs(CustomSteps):
         self._compiled.flags.note(self)
         if given.y and not is_own:
             shapes = self._output_shapes(x)
-            self._compiled.adapt(self, shapes)
+            self._compiled.adapt(shapes)
             y = given.y if given.layout.targets > 1 else given.y[0]
             self._compiled.objective.prepare(y, shapes)
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from torchkeras import metrics, tree
+from torchkeras.layers.structures import flat_shapes
 from torchkeras.training.objective import Objective, Results
 
 
@@ -118,7 +119,7 @@ class Objectives:
             ys: all targets of a run.
             output_shapes: of the model's outputs for them.
         """
-        shapes = _shapes(output_shapes)
+        shapes = flat_shapes(output_shapes)
         if len(shapes) != len(ys) and any(part.is_wanted for part in self.parts):
             raise ValueError(
                 f"The model has {len(shapes)} outputs; received {len(ys)} targets. Pass a list "
@@ -193,15 +194,6 @@ class Objectives:
             for name in part.names:
                 values[self._prefixed(index, name)] = found[index][name]
         return values
-
-
-def _shapes(given: Any) -> list[tuple[int | None, ...]]:
-    """Return the shapes in a structure of shapes."""
-    if isinstance(given, Mapping):
-        return [shape for name in sorted(given) for shape in _shapes(given[name])]
-    if all(size is None or isinstance(size, int) for size in given):
-        return [tuple(given)]
-    return [shape for part in given for shape in _shapes(part)]
 
 
 def _each(
