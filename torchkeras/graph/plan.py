@@ -338,7 +338,9 @@ def _compiled(
                 last[leaf.number] = index
     kept = {leaf.number for leaf in tree.leaves(outputs) if isinstance(leaf, Slot)}
     entries = [leaf.number for leaf in tree.leaves(inputs)]
-    lines = [f"def run({', '.join(f't{number}' for number in entries)}):"]
+    # An output takes the variable of an argument that is not needed again: 0.4 us less than `del`.
+    variable = {number: f"t{number}" for number in entries}
+    lines = [f"def run({', '.join(variable.values())}):"]
     dtypes_found = {} if is_symbolic else _dtypes(steps)
     for index, step in enumerate(steps):
         made = range(step.first, step.first + len(step.specs))
@@ -346,26 +348,29 @@ def _compiled(
             continue
         operation = step.operation
         names[f"f{index}"] = getattr(operation, "on", operation) if is_symbolic else operation
-        arguments = [_source(arg, names) for arg in step.args]
-        arguments += [f"{name}={_source(arg, names)}" for name, arg in step.kwargs.items()]
+        arguments = [_source(arg, names, variable) for arg in step.args]
+        arguments += [f"{key}={_source(a, names, variable)}" for key, a in step.kwargs.items()]
         call = f"f{index}({', '.join(arguments)})"
         direct = () if is_symbolic else _direct_calls(step, dtypes_found)
         for number, function in enumerate(direct):
             names[f"d{index}_{number}"] = function
             call = f"d{index}_{number}({', '.join(arguments) if number == 0 else call})"
+        used = {leaf.number for leaf in tree.leaves((step.args, step.kwargs)) if _is_slot(leaf)}
+        gone = sorted(number for number in used if last[number] == index and number not in kept)
+        gone = [variable[number] for number in gone]
         if step.structure == 0:
-            lines.append(f"    t{step.first} = {call}")
+            target = variable[step.first] = gone.pop(0) if gone else f"t{step.first}"
+            lines.append(f"    {target} = {call}")
         else:
             lines.append(f"    out = {call}")
             for place, number in zip(_places(step.structure), tree.leaves(step.structure)):
                 keys = "".join(f"[{key!r}]" for key in place)
+                variable[step.first + number] = f"t{step.first + number}"
                 lines.append(f"    t{step.first + number} = out{keys}")
-        used = {leaf.number for leaf in tree.leaves((step.args, step.kwargs)) if _is_slot(leaf)}
-        gone = [number for number in used if last[number] == index and number not in kept]
-        gone += [number for number in made if number not in last and number not in kept]
+        gone += [variable[n] for n in made if n not in last and n not in kept]
         if gone:
-            lines.append(f"    del {', '.join(f't{number}' for number in sorted(gone))}")
-    lines.append(f"    return {_source(outputs, names)}")
+            lines.append(f"    del {', '.join(gone)}")
+    lines.append(f"    return {_source(outputs, names, variable)}")
     exec(compile("\n".join(lines), "<graph>", "exec"), names)
     return names.pop("run")  # left there, function and names would hold each other
 
@@ -410,14 +415,15 @@ def _is_slot(leaf: Any) -> bool:
     return isinstance(leaf, Slot)
 
 
-def _source(part: Any, names: dict[str, Any]) -> str:
+def _source(part: Any, names: dict[str, Any], variable: dict[int, str]) -> str:
     """Return Python text for an argument; what has no such text gets a name in ``names``."""
     if isinstance(part, Slot):
-        return f"t{part.number}"
+        return variable[part.number]
     if any(map(_is_slot, tree.leaves(part))):
         if isinstance(part, Mapping):
-            return "{" + ", ".join(f"{key!r}: {_source(p, names)}" for key, p in part.items()) + "}"
-        inner = "".join(f"{_source(item, names)}, " for item in part)
+            items = (f"{key!r}: {_source(p, names, variable)}" for key, p in part.items())
+            return f"{{{', '.join(items)}}}"
+        inner = "".join(f"{_source(item, names, variable)}, " for item in part)
         if hasattr(part, "_fields"):  # a named tuple
             names[f"c{len(names)}"] = type(part)
             return f"c{len(names) - 1}({inner})"
