@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from torchkeras.trust import enable_unsafe_deserialization as enable_unsafe_deserialization
+from torchkeras.warn import warn_user
 
 if TYPE_CHECKING:
     from torchkeras.dtypes import DTypePolicy
@@ -23,7 +25,26 @@ _settings = {
     "device": None,
     "prediction_type": np.ndarray,
     "keep_memory": True,
+    "interactive_logging": True,
+    "flash_attention": None,
+    "max_epochs": int(os.environ.get("KERAS_MAX_EPOCHS", 0)) or None,
+    "max_steps_per_epoch": int(os.environ.get("KERAS_MAX_STEPS_PER_EPOCH", 0)) or None,
 }
+
+
+def backend() -> str:
+    """Return ``'torch'``: what computes."""
+    return "torch"
+
+
+def set_backend(backend: str) -> None:
+    """Take ``'torch'``, and nothing else.
+
+    Raises:
+        ValueError: for any other backend.
+    """
+    if backend != "torch":
+        raise ValueError(f"set_backend({backend!r}): torchkeras computes with 'torch' alone.")
 
 
 def floatx() -> str:
@@ -158,10 +179,10 @@ def set_device(name: str | torch.device | None) -> None:
 
 
 @contextlib.contextmanager
-def on_device(name: str | torch.device) -> Iterator[torch.device]:
+def on_device(device_name: str | torch.device) -> Iterator[torch.device]:
     """Choose the device for the length of a ``with`` block (``keras.device``)."""
     before = _settings["device"]
-    set_device(name)
+    set_device(device_name)
     try:
         yield device()
     finally:
@@ -199,3 +220,101 @@ def set_keep_memory(value: bool) -> None:
     if value not in (True, False):
         raise ValueError(f"keep_memory must be True or False; received {value!r}.")
     _settings["keep_memory"] = bool(value)
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Return whether progress bars and summaries go to standard output, as they do at first."""
+    return _settings["interactive_logging"]
+
+
+def enable_interactive_logging() -> None:
+    """Let progress bars and summaries go to standard output."""
+    _settings["interactive_logging"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Let progress bars and summaries go to Python's logger ``'torchkeras'``, at level INFO."""
+    _settings["interactive_logging"] = False
+
+
+def is_traceback_filtering_enabled() -> bool:
+    """Return ``False``: the trace of an error is always whole."""
+    return False
+
+
+def disable_traceback_filtering() -> None:
+    """Leave traces of errors whole, as they are anyway."""
+
+
+def enable_traceback_filtering() -> None:
+    """Refuse to hide lines of torchkeras in traces of errors.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(
+        "enable_traceback_filtering is not supported: the trace of an error is shown whole, which "
+        "torch's debuggers need. Leave the call out."
+    )
+
+
+def is_flash_attention_enabled() -> bool | None:
+    """Return ``None``, torch chooses how attention is computed, or ``False``: not by flash."""
+    return _settings["flash_attention"]
+
+
+def enable_flash_attention() -> None:
+    """Let torch compute attention by its flash kernels where they fit, as it does at first."""
+    _settings["flash_attention"] = None
+    torch.backends.cuda.enable_flash_sdp(True)
+
+
+def disable_flash_attention() -> None:
+    """Keep torch from computing attention by its flash kernels, in the whole process."""
+    _settings["flash_attention"] = False
+    torch.backends.cuda.enable_flash_sdp(False)
+
+
+def max_epochs() -> int | None:
+    """Return the most epochs that a ``fit`` takes; ``None`` for no limit.
+
+    The environment variable ``KERAS_MAX_EPOCHS`` sets it too.
+    """
+    return _settings["max_epochs"]
+
+
+def set_max_epochs(max_epochs: int | None) -> None:
+    """Limit the epochs of every ``fit``, to try a script out; ``None`` takes the limit away."""
+    _settings["max_epochs"] = max_epochs
+
+
+def max_steps_per_epoch() -> int | None:
+    """Return the most batches that an epoch, ``evaluate`` or ``predict`` takes, or ``None``.
+
+    The environment variable ``KERAS_MAX_STEPS_PER_EPOCH`` sets it too.
+    """
+    return _settings["max_steps_per_epoch"]
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch: int | None) -> None:
+    """Limit the batches of every epoch, ``evaluate`` and ``predict``; ``None`` takes it away."""
+    _settings["max_steps_per_epoch"] = max_steps_per_epoch
+
+
+def limited(what: str, count: int | None) -> int | None:
+    """Return a count, at most as large as its limit, with a warning where the limit lowers it.
+
+    Args:
+        what: ``'max_epochs'`` or ``'max_steps_per_epoch'``.
+        count: ``None`` for as many as there are.
+    """
+    limit = _settings[what]
+    if not limit or (count is not None and count <= limit):
+        return count
+    warn_user(f"Limiting {what.removeprefix('max_')} to {limit}.")
+    return limit
+
+
+def is_nnx_enabled() -> bool:
+    """Return ``False``: NNX is JAX's."""
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import reprlib
 import threading
 from typing import Any
 
@@ -14,12 +15,12 @@ from torchkeras.registry import Configurable, register, serialize  # noqa: F401 
 
 _NAMES = (
     "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 "
-    "float16 bfloat16 float32 float64 complex64 complex128"
+    "float16 bfloat16 float32 float64 complex64 complex128 float8_e4m3fn float8_e5m2"
 ).split()
 _TORCH = {name: getattr(torch, name) for name in _NAMES}
 _NAME_OF = {dtype: name for name, dtype in _TORCH.items()}
 # torch computes little or nothing in these.
-_WIDENED = {np.dtype("uint16"): "int32", np.dtype("uint32"): "int64", np.dtype("uint64"): "int64"}
+_WIDENED = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 # What a mixed policy computes in; its variables are float32.
 _MIXED = {"mixed_float16": "float16", "mixed_bfloat16": "bfloat16"}
 _QUANTIZED = ("int8", "int4", "float8", "gptq", "awq")
@@ -53,8 +54,12 @@ def name_of(dtype: Any) -> str:
 
 
 def to_torch(dtype: Any) -> torch.dtype:
-    """Return torch's dtype of whatever :func:`name_of` understands; ``None`` is ``floatx``."""
-    return _TORCH[name_of(dtype)]
+    """Return torch's dtype of whatever :func:`name_of` understands; ``None`` is ``floatx``.
+
+    Unsigned integers that torch hardly computes in are wider signed ones, as in Keras.
+    """
+    name = name_of(dtype)
+    return _TORCH[_WIDENED.get(name, name)]
 
 
 def torch_ready(array: np.ndarray) -> np.ndarray:
@@ -67,9 +72,26 @@ def torch_ready(array: np.ndarray) -> np.ndarray:
         array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # longdouble, which torch lacks
         array = array.astype(np.float64)
-    array = array.astype(_WIDENED.get(array.dtype, array.dtype), copy=False)
+    array = array.astype(_WIDENED.get(array.dtype.name, array.dtype), copy=False)
     forwards = min(array.strides, default=0) >= 0
     return array if array.flags.writeable and forwards else array.copy()
+
+
+def from_numpy(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return an array's numbers as a tensor, of the same dtype where torch computes in it.
+
+    Raises:
+        TypeError: when the array holds something else, such as strings.
+    """
+    if array.dtype.name == "bfloat16":  # which numpy knows of through other packages
+        bits = torch.as_tensor(torch_ready(array).view(np.int16), device=device)
+        return bits.view(torch.bfloat16)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(
+            f"A tensor is made of numbers; received {reprlib.repr(array.tolist())}, of dtype "
+            f"{array.dtype} (numpy.{array.dtype.type.__name__})."
+        )
+    return torch.as_tensor(torch_ready(array), device=device)
 
 
 def widest(tensor: torch.Tensor) -> torch.Tensor:
@@ -141,8 +163,8 @@ class DTypePolicy(Configurable):
         if is_array or (hasattr(x, "__array__") and not hasattr(x, "dtype")):
             # numpy's double-precision scalars are Python floats, which are of no dtype.
             own = to_torch(None) if isinstance(x, float) else None
-            array = torch_ready(np.asarray(x))
-            x = torch.as_tensor(array, dtype=own, device=config.device())
+            x = from_numpy(np.asarray(x), config.device())
+            x = x if own is None else x.to(own)
         if autocast and hasattr(x, "dtype"):
             known, wanted = to_torch(x.dtype), to_torch(dtype)
             if known.is_floating_point and known is not wanted:

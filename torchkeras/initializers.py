@@ -18,6 +18,7 @@ import torch
 
 from torchkeras import dtypes, eras, random, registry
 from torchkeras.registry import Configurable, register
+from torchkeras.seeds import Seed, SeedGenerator, source
 from torchkeras.variable import Variable, as_tensor
 
 Shape = Sequence[int]
@@ -147,13 +148,13 @@ class RandomInitializer(Initializer):
     ``numpy.random``.
 
     Args:
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator``, by which each call gives other numbers, or ``None``.
 
     Raises:
-        ValueError: when the seed is no integer.
+        ValueError: when the seed is none of these.
     """
 
-    def __init__(self, seed: int | None = None):
+    def __init__(self, seed: Seed = None):
         self._given_seed = _as_seed(type(self).__name__, seed)
         draws_later = seed is not None or eras.value("seeds.from_numpy")
         self.seed = self._given_seed if draws_later else random.make_seed()
@@ -161,7 +162,8 @@ class RandomInitializer(Initializer):
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this initializer again; a seed only if one was given."""
         config = super().get_config()
-        return {**config, "seed": self._given_seed} if "seed" in config else config
+        given = registry.serialize_value(self._given_seed)
+        return {**config, "seed": given} if "seed" in config else config
 
 
 @register("initializer", "normal")
@@ -171,10 +173,10 @@ class RandomNormal(RandomInitializer):
     Args:
         mean: its mean.
         stddev: its standard deviation.
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator`` or ``None``.
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.mean = mean
         self.stddev = stddev
@@ -191,10 +193,10 @@ class TruncatedNormal(RandomInitializer):
     Args:
         mean: mean of the distribution.
         stddev: its standard deviation before the tails are cut.
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator`` or ``None``.
     """
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.mean = mean
         self.stddev = stddev
@@ -211,10 +213,10 @@ class RandomUniform(RandomInitializer):
     Args:
         minval: its lower bound, included.
         maxval: its upper bound, excluded.
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator`` or ``None``.
     """
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None):
         super().__init__(seed)
         self.minval = minval
         self.maxval = maxval
@@ -233,7 +235,7 @@ class VarianceScaling(RandomInitializer):
         mode: ``n``: ``'fan_in'``, ``'fan_out'`` or ``'fan_avg'``, the mean of the two.
         distribution: ``'truncated_normal'`` (also ``'normal'``), ``'untruncated_normal'`` or
             ``'uniform'``.
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator`` or ``None``.
         input_axes: the axes of the weight that count as inputs; given with ``output_axes``.
         output_axes: the axes of the weight that count as outputs.
 
@@ -246,7 +248,7 @@ class VarianceScaling(RandomInitializer):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ):
@@ -297,7 +299,7 @@ class NamedScaling(VarianceScaling):
         formula: their scale, mode and distribution.
 
     Args:
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator`` or ``None``.
         input_axes: the axes of the weight that count as inputs; given with ``output_axes``.
         output_axes: the axes of the weight that count as outputs.
 
@@ -310,7 +312,7 @@ class NamedScaling(VarianceScaling):
     @registry.reads_arguments("NamedScaling")
     def __init__(
         self,
-        seed: int | None = None,
+        seed: Seed = None,
         input_axes: Sequence[int] | None = None,
         output_axes: Sequence[int] | None = None,
     ):
@@ -383,12 +385,12 @@ class Orthogonal(RandomInitializer):
 
     Args:
         gain: factor on the matrix.
-        seed: an integer, or ``None``.
+        seed: an integer, a ``SeedGenerator`` or ``None``.
 
     Source: Saxe et al. 2013, arXiv:1312.6120.
     """
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None):
+    def __init__(self, gain: float = 1.0, seed: Seed = None):
         super().__init__(seed)
         self.gain = gain
 
@@ -438,34 +440,36 @@ def compute_fans(
     return shape[-2] * field, shape[-1] * field
 
 
-def _as_seed(owner: str, seed: Any) -> int | None:
+def _as_seed(owner: str, seed: Any) -> Seed:
+    if isinstance(seed, dict):  # as a config has it
+        seed = registry.deserialize("seed_generator", seed)
     try:
-        return None if seed is None else operator.index(seed)
+        return seed if seed is None or isinstance(seed, SeedGenerator) else operator.index(seed)
     except TypeError:
-        raise ValueError(f"{owner}: seed must be an integer or None; received {seed!r}.") from None
+        raise ValueError(
+            f"{owner}: seed must be an integer or None, or a SeedGenerator; received {seed!r}."
+        ) from None
 
 
 # The draws are those that Keras makes of the same seed on torch's CPU backend.
 
 
-def _generator(seed: int | None) -> torch.Generator:
-    return random.generator(None if seed is None else seed & 0xFFFFFFFF)
+def _generator(seed: Seed) -> torch.Generator:
+    return random.generator(None) if seed is None else source(seed, torch.device("cpu"))
 
 
-def _normal(shape: Shape, mean: float, stddev: float, dtype: Any, seed: int | None) -> torch.Tensor:
+def _normal(shape: Shape, mean: float, stddev: float, dtype: Any, seed: Seed) -> torch.Tensor:
     made, generator = dtypes.to_torch(dtype), _generator(seed)
     return torch.normal(mean, stddev, tuple(shape), generator=generator, dtype=made)
 
 
-def _uniform(
-    shape: Shape, minval: float, maxval: float, dtype: Any, seed: int | None
-) -> torch.Tensor:
+def _uniform(shape: Shape, minval: float, maxval: float, dtype: Any, seed: Seed) -> torch.Tensor:
     drawn = torch.rand(tuple(shape), generator=_generator(seed), dtype=dtypes.to_torch(dtype))
     return drawn.mul_(maxval - minval).add_(minval)
 
 
 def _truncated_normal(
-    shape: Shape, mean: float, stddev: float, dtype: Any, seed: int | None
+    shape: Shape, mean: float, stddev: float, dtype: Any, seed: Seed
 ) -> torch.Tensor:
     """Take the first of four numbers that is within two deviations.
 

@@ -25,6 +25,8 @@ _custom: dict[str, Any] = {}
 _custom_names: dict[Any, str] = {}
 # owner -> old argument name -> new name, or a function from (old value) to {name: value}
 _renamed: dict[str, dict[str, Any]] = {}
+# kind -> old name of a class -> the name it has now
+_former: dict[str, dict[str, str]] = {}
 # how many unnamed objects of a kind there are so far
 _uses: dict[str, int] = {}
 
@@ -104,10 +106,28 @@ def rename_arguments(table: dict[str, dict[str, Any]]) -> None:
 
     Args:
         table: owner (``'Dense'``, ``'Layer'``, ``'Model.fit'``) -> old name -> the new name, or a
-            function from the old value to a dictionary of new arguments.
+            function from the old value to a dictionary of new arguments. A tuple of names has a
+            function that takes all their values, ``None`` where not given: several old arguments
+            that became one.
     """
     for owner, names in table.items():
         _renamed.setdefault(owner, {}).update(names)
+
+
+def rename_classes(kind: str, names: dict[str, str]) -> None:
+    """Take over old names of classes, as they stand in configs (``compat`` hands them here).
+
+    Args:
+        kind: such as ``'layer'``.
+        names: the old name -> the name in the table of the kind.
+    """
+    _former.setdefault(kind, {}).update(names)
+
+
+def old_arguments(owner: str) -> list[str]:
+    """Return the argument names of older versions that a class, method or function takes."""
+    found = _renamed.get(owner, {})
+    return sorted({n for key in found for n in (key if isinstance(key, tuple) else (key,))})
 
 
 def reads_arguments(owner: str) -> Callable[[T], T]:
@@ -150,6 +170,10 @@ def _translate(
 ) -> dict[str, Any]:
     """Rename the old arguments of one call; refuse those that nobody knows."""
     old = _renamed.get(owner, {})
+    for together, join in old.items():
+        if isinstance(together, tuple) and not names.issuperset(given.keys() & set(together)):
+            rest = {name: item for name, item in given.items() if name not in together}
+            given = {**rest, **join(*map(given.get, together))}
     kwargs, unknown = {}, []
     for name, item in given.items():
         new = name if name in names else old.get(name, name)
@@ -344,6 +368,8 @@ def find(kind: str, name: str, custom_objects: dict[str, Any] | None = None) -> 
     for registered, thing in _custom.items():
         if registered.partition(">")[2] == name:
             return thing
+    if name in _former.get(kind, {}):
+        return find(kind, _former[kind][name])
     label = kind.replace("_", " ")
     near = _nearest(name, _tables.get(kind, {}))
     raise ValueError(f"Unknown {label} {name!r}.{near}")
@@ -442,11 +468,11 @@ def get_custom_objects() -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def custom_object_scope(*objects: dict[str, Any]) -> Iterator[None]:
+def custom_object_scope(*objects: dict[str, Any] | None) -> Iterator[None]:
     """Make the user's names known for the length of a ``with`` block."""
     before = dict(_custom)
     for table in objects:
-        _custom.update(table)
+        _custom.update(table or {})
     try:
         yield
     finally:

@@ -54,6 +54,55 @@ class Weight(NamedTuple):
     autocast: bool = True
 
 
+# The stateless scopes in force, see torchkeras.stateless: they take what is assigned.
+scopes: list[Any] = []
+# The names of the name scopes in force, the outermost first.
+_names: list[str] = []
+
+
+def current_path() -> str:
+    """Return the names of the name scopes in force, such as ``'encoder/block'``; ``''`` of none."""
+    return "/".join(_names)
+
+
+class name_scope:
+    """Puts a name before the paths of variables and layers that are made in a ``with`` block.
+
+    Args:
+        name: without ``'/'``.
+        caller: whoever opens the scope.
+        deduplicate: whether the same caller's scope of the same name, opened inside, counts once.
+        override_parent: a path that takes the place of the names of the scopes around.
+
+    Raises:
+        ValueError: for a bad name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        caller: Any = None,
+        deduplicate: bool = True,
+        override_parent: str | None = None,
+    ):
+        if not isinstance(name, str) or "/" in name:
+            raise ValueError(f"name_scope: name must be a string without '/'; received {name!r}.")
+        self.name = name
+        self.caller = caller
+        self.deduplicate = deduplicate
+        self.override_parent = override_parent
+
+    def __enter__(self) -> name_scope:
+        self._before = _names.copy()
+        if self.override_parent is not None:
+            _names[:] = [part for part in self.override_parent.split("/") if part]
+        _names.append(self.name)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _names[:] = self._before
+
+
 class Holder:
     """Owns the tensor of a variable that belongs to no layer.
 
@@ -63,6 +112,7 @@ class Holder:
 
     def __init__(self, value: torch.Tensor):
         self.value = value
+        self.path = current_path()
 
 
 class Variable:
@@ -81,6 +131,7 @@ class Variable:
         aggregation: how replicas would be joined; there is one.
         synchronization: likewise.
         name: without ``'/'``; numbered unless given.
+        layout: must be ``None``: there is one device to a variable.
 
     Raises:
         ValueError: for a bad name or aggregation, or a shape that is missing.
@@ -100,7 +151,10 @@ class Variable:
         aggregation: str | None = "none",
         synchronization: str | None = "auto",
         name: str | None = None,
+        layout: Any = None,
     ):
+        if layout is not None:
+            raise ValueError(f"Variable: layout={layout!r} is not supported; leave it out.")
         name = name or registry.auto_name("variable")
         if not isinstance(name, str) or "/" in name:
             raise ValueError(f"Variable: name must be a string without '/'; received {name!r}.")
@@ -183,9 +237,21 @@ class Variable:
         )
 
     def _stored(self) -> torch.Tensor:
-        """The weight itself in Keras' layout, also where it reads as a copy: what is written to."""
+        """The weight itself in torch's layout, also where it reads as a copy: what is written to.
+
+        Its form in Keras' layout may be a copy: the gates of a GRU lie in another order.
+        """
+        if scopes:
+            scopes[-1].hold(self)
         parameter = self.parameter
-        return self.row.transform.to_keras(getattr(parameter, "uncast", parameter))
+        return getattr(parameter, "uncast", parameter)
+
+    def _operand(self, value: Any) -> Any:
+        """Turn what is added to the weight, in Keras' layout, into torch's."""
+        operand = _operand(value, self.value)
+        if self.row.transform is SAME or not isinstance(operand, torch.Tensor):
+            return operand
+        return self.to_torch(operand.expand(self.shape))
 
     def from_torch(self, tensor: torch.Tensor) -> torch.Tensor:
         """Turn a tensor of torch's layout, such as a gradient, into Keras'."""
@@ -235,10 +301,18 @@ class Variable:
         return self.parameter.device
 
     @property
+    def requires_grad(self) -> bool:
+        """Whether torch keeps gradients for it, whatever it is given in a stateless scope."""
+        parameter = self.parameter
+        for scope in reversed(scopes):
+            parameter = scope.original(parameter)
+        return parameter.requires_grad
+
+    @property
     def trainable(self) -> bool:
         """Whether the optimizer may move it: not when its layer or its parameter is frozen."""
         owner_trains = getattr(self.owner, "trainable", True)
-        return self.row.trainable and owner_trains and self.parameter.requires_grad
+        return self.row.trainable and owner_trains and self.requires_grad
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -259,6 +333,10 @@ class Variable:
         """The penalty on this weight, if any."""
         return self.row.regularizer or getattr(self.owner, f"{self.row.name}_regularizer", None)
 
+    @regularizer.setter
+    def regularizer(self, value: Callable | None) -> None:
+        self._set_rule("regularizer", value)
+
     @property
     def constraint(self) -> Callable | None:
         """The projection applied after each update, if any."""
@@ -267,6 +345,22 @@ class Variable:
         if isinstance(table, dict):  # Keras 1's, from weights to constraints
             found = next((item for weight, item in table.items() if weight is self), None)
         return found
+
+    @constraint.setter
+    def constraint(self, value: Callable | None) -> None:
+        self._set_rule("constraint", value)
+
+    def _set_rule(self, kind: str, value: Callable | None) -> None:
+        """Set the penalty or the projection of a weight."""
+        if value is not None and not callable(value):
+            raise ValueError(f"{self.path}: {kind} must be callable or None; received {value!r}.")
+        row = self.row._replace(**{kind: value})
+        if any(added.path == row.path for added in getattr(self.owner, "_added_rows", ())):
+            self.owner._set_row(self, row)
+        elif isinstance(self.owner, torch.nn.Module):  # whose class holds the row
+            setattr(self.owner, f"{row.name}_{kind}", value)
+        else:
+            self.row = row
 
     # ------------------------------------------------------------------------------- writing
 
@@ -277,26 +371,27 @@ class Variable:
             ValueError: when the shape differs.
         """
         new = as_tensor(value, device=self.device)
-        target = self._stored()
-        if new.shape != target.shape:
+        stored = self._stored()
+        shape = self.from_torch(stored).shape
+        if new.shape != shape:
             raise ValueError(
                 f"{self.path}: cannot assign a value of shape {tuple(new.shape)} to a weight of "
-                f"shape {tuple(target.shape)}."
+                f"shape {tuple(shape)}."
             )
         with torch.no_grad():
-            target.copy_(new)
+            stored.copy_(self.to_torch(new))
         return self
 
     def assign_add(self, value: Any) -> Variable:
         """Add a value in place."""
         with torch.no_grad():
-            self._stored().add_(_operand(value, self.value))
+            self._stored().add_(self._operand(value))
         return self
 
     def assign_sub(self, value: Any) -> Variable:
         """Subtract a value in place."""
         with torch.no_grad():
-            self._stored().sub_(_operand(value, self.value))
+            self._stored().sub_(self._operand(value))
         return self
 
     # ------------------------------------------------------------------- standing for a tensor
@@ -321,10 +416,10 @@ class Variable:
         return bool(self.value)
 
     def __float__(self) -> float:
-        return float(self.value)
+        return float(self.value.detach())
 
     def __int__(self) -> int:
-        return int(self.value)
+        return int(self.value.detach())
 
     def __repr__(self) -> str:
         facts = f"path={self.path}, shape={self.shape}, dtype={self.dtype}"
@@ -372,7 +467,7 @@ def as_tensor(
         array = np.asarray(value)
         if array.dtype == np.float64 and not isinstance(value, np.ndarray):
             dtype = dtype or dtypes.to_torch(None)
-        value = torch.as_tensor(dtypes.torch_ready(array), device=device or config.device())
+        value = dtypes.from_numpy(array, device or config.device())
     if dtype is not None and value.dtype is not dtype:
         value = value.to(dtype)
     if device is not None and value.device != device:

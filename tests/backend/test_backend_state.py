@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from torchkeras import backend as K, config, eras, layers, optimizers
-from torchkeras.backend import phase
 from torchkeras.compat import modules
+from torchkeras.layers import phase
 from torchkeras.variable import Variable
 
 

@@ -105,7 +105,8 @@ class DenseNet(Workload):
 class ConvolutionalNet(Workload):
     """Two convolutions, pooling and a dense layer on images of 28x28 and one channel.
 
-    torchkeras has no convolutions yet: torch's stand in wrappers, with the channels in front.
+    torchkeras wraps torch's convolutions here, with the channels in front; see
+    :class:`LayeredNet` for its own.
     """
 
     features = 128
@@ -144,6 +145,27 @@ class ConvolutionalNet(Workload):
     def convolutions(self):
         """What torchkeras takes from torch."""
         return nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)
+
+
+class LayeredNet(ConvolutionalNet):
+    """The same of torchkeras' own layers, the channels last; the loops keep torch's order."""
+
+    def arrays(self, lib):
+        """The data, with the channels last."""
+        x, y = Workload.arrays(self, lib)
+        return x.reshape(self.samples, 28, 28, 1), y
+
+    def layers(self, lib):
+        """Keras' layers."""
+        kit = lib.layers
+        yield kit.Input((28, 28, 1))
+        yield kit.Conv2D(32, 3, activation="relu")
+        yield kit.Conv2D(64, 3, activation="relu")
+        yield kit.MaxPooling2D(2)
+        yield kit.Dropout(0.25)
+        yield kit.Flatten()
+        yield kit.Dense(128, activation="relu")
+        yield kit.Dropout(0.5)
 
 
 class LastOutput(nn.Module):
@@ -219,6 +241,13 @@ WORKLOADS = [
     ConvolutionalNet(
         name="cnn",
         title="CNN 28x28, batch 128",
+        samples=1280,
+        batch=128,
+        classes=10,
+    ),
+    LayeredNet(
+        name="conv2d",
+        title="CNN 28x28 of Conv2D layers, batch 128",
         samples=1280,
         batch=128,
         classes=10,

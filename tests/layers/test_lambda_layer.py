@@ -1,7 +1,9 @@
 """Lambda: calls, shapes, masks, configs, safe mode, pickles, errors."""
 
+import base64
 import copy
 import json
+import marshal
 import pickle
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from torchkeras import layers, registry, trust
+from torchkeras import eras, layers, registry, trust
 from torchkeras.layers import Input, Lambda, Masking
 
 SCALE = 5.0
@@ -275,3 +277,21 @@ def test_copies_and_pickles():
             assert made.compute_output_shape((4,)) == (4, 3)
             assert pickle.loads(pickle.dumps(made))(x).equal(layer(x))
         assert copy.deepcopy(layer).function is function
+
+
+def test_before_keras_3_a_lambda_of_this_program_is_trusted():
+    config = layers.Lambda(lambda x: x * 3).get_config()
+    with pytest.raises(ValueError, match="unless you trust its source"):
+        layers.Lambda.from_config(config)
+    eras.set_version("2")
+    assert layers.Lambda.from_config(config)(torch.ones(2)).tolist() == [3, 3]
+    code = marshal.dumps(compile("1 + 1", "elsewhere", "eval"))
+    strange = json.loads(json.dumps(config))
+    written = base64.encodebytes(code).decode("ascii")
+    value = strange["function"]["config"]
+    if "value" in value:
+        value["value"][0] = written
+    else:
+        value["code"] = written
+    with pytest.raises(ValueError, match="unless you trust its source"):
+        layers.Lambda.from_config(strange)

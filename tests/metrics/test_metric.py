@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import torchkeras
 from torchkeras import eras, losses, metrics
 
 BUILT_IN = [
@@ -253,3 +254,12 @@ def test_state_follows_a_device():
     metric = metrics.Mean()
     metric.follow(torch.device("meta"))
     assert [variable.device.type for variable in metric.variables] == ["meta", "meta"]
+
+
+def test_variables_that_are_attributes_are_state():
+    mean, held = metrics.Mean(), torchkeras.Variable(2.0)
+    mean.more = {"a": [held], "again": held, "total": mean.total}
+    assert [variable.name for variable in mean.variables[:2]] == ["total", "count"]
+    assert len(mean.variables) == 3 and mean.variables[2] is held and mean.weights[2] is held
+    mean.reset_state()
+    assert held.value == 0

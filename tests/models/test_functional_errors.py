@@ -437,7 +437,7 @@ def test_what_compile_is_given_for_several_outputs(arguments, words):
         ({"y": Y, "sample_weight": {"z": np.ones(4)}}, ["sample_weight"]),
         (
             {"y": Y, "class_weight": {0: 1.0, 1: 2.0}},
-            ["class_weight", "one output|single output|2"],
+            ["class_weight", "2 outputs", "by its name"],
         ),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, (list, dict)) else str(value),

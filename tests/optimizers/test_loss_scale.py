@@ -25,11 +25,11 @@ def test_a_step_divides_the_gradient_and_a_bad_one_moves_nothing():
     optimizer.update([torch.full((3,), 8.0)])
     moved = parameter.detach().clone()
     np.testing.assert_allclose(moved, 0.9, rtol=1e-5)
-    state = [tensor.clone() for tensor in optimizer.inner_optimizer.tensors()]
+    state = [tensor.clone() for tensor in optimizer.inner_optimizer._held()]
     for bad in (float("inf"), float("nan"), -float("inf")):
         optimizer.update([torch.tensor([1.0, bad, 0.0])])
     assert torch.equal(parameter, moved)
-    pairs = zip(state, optimizer.inner_optimizer.tensors(), strict=True)
+    pairs = zip(state, optimizer.inner_optimizer._held(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)
     assert float(optimizer.dynamic_scale) == 1.0 and int(optimizer.iterations) == 1
     for scale, counter in ((1.0, 1), (2.0, 0), (2.0, 1), (4.0, 0)):

@@ -1,6 +1,7 @@
 """The contract of every optimizer: torch's interface, Keras' life-cycle, state, errors."""
 
 import copy
+import inspect
 import pickle
 import subprocess
 import sys
@@ -227,26 +228,46 @@ def test_what_is_no_number_is_no_rate(rate):
         optimizers.Adam(learning_rate=rate)
 
 
-@pytest.mark.parametrize("rate", [lambda: 0.1, {"class_name": "ExponentialDecay"}])
-def test_schedules_are_not_supported_yet(rate):
-    with pytest.raises(ValueError, match="not supported yet"):
-        optimizers.Adam(learning_rate=rate)
-
-
 # ------------------------------------------------------------------------------------ arguments
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"use_ema": True}, {"loss_scale_factor": 2.0}, {"gradient_accumulation_steps": 4}],
+    ("options", "message"),
+    [
+        ({"use_ema": True, "ema_momentum": 1.5}, "`ema_momentum` must be in the range"),
+        ({"use_ema": True, "ema_overwrite_frequency": 0.5}, "`ema_overwrite_frequency` must be"),
+        ({"gradient_accumulation_steps": 1}, "`gradient_accumulation_steps` must be an integer >="),
+        ({"gradient_accumulation_steps": 2.0}, "`gradient_accumulation_steps` must be an integer"),
+    ],
 )
-def test_arguments_not_supported_yet(options):
-    with pytest.raises(ValueError, match=f"{next(iter(options))}.*not supported yet"):
+def test_arguments_out_of_range(options, message):
+    with pytest.raises(ValueError, match=message):
         optimizers.Adam(**options)
 
 
+@pytest.mark.parametrize("name", [*NAMES, "Ftrl", "Lion", "Lamb", "Adafactor", "Muon"])
+def test_the_signature_shows_what_all_take(name):
+    signature = list(inspect.signature(getattr(optimizers, name)).parameters)
+    common = list(inspect.signature(optimizers.Optimizer.__init__).parameters)[2:-1]
+    first = signature.index("clipnorm")
+    place = common.index("clipnorm")
+    assert signature[first : first + len(common) - place] == common[place:]
+    assert signature[0] == "learning_rate" and signature[-1] == "kwargs"
+    assert "weight_decay" in signature[1 : first + 1]
+
+
+def test_common_arguments_by_place():
+    assert optimizers.SGD(0.1, 0.0, False, 0.02, 0.5).clipnorm == 0.5
+    muon = optimizers.Muon(0.1, 0.9, 0.99, None, 1e-6, 0.2, 0.7)
+    assert muon.weight_decay == 0.2 and muon.clipnorm == 0.7
+    with pytest.raises(TypeError, match="multiple values for argument 'clipnorm'"):
+        optimizers.SGD(0.1, 0.0, False, 0.02, 0.5, clipnorm=1.0)
+    with pytest.raises(TypeError, match="at most 13 positional arguments"):
+        optimizers.SGD(*[None] * 20)
+
+
 def test_only_one_way_of_clipping():
-    with pytest.raises(ValueError, match="at most one of clipnorm"):
+    with pytest.raises(ValueError, match="Only one of `clipnorm`"):
         optimizers.SGD(clipnorm=1.0, clipvalue=0.5)
 
 
@@ -479,7 +500,7 @@ def test_apply_refuses_unknown_variables_and_wrong_shapes():
     first, second = parameters()
     optimizer = make("SGD")
     optimizer.build([first])
-    with pytest.raises(ValueError, match="unknown variable parameter"):
+    with pytest.raises(ValueError, match="Unknown variable: parameter"):
         optimizer.apply([torch.ones(4)], [second])
     with pytest.raises(ValueError, match="gradient of parameter.4, 3. has shape .3,"):
         optimizer.apply([torch.ones(3)])

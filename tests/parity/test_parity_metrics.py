@@ -353,7 +353,7 @@ def test_wrapper_config():
     assert ours.get_config() == theirs.get_config()
     ours = metrics.MeanMetricWrapper(metrics.binary_accuracy, name="b", threshold=0.3)
     again = metrics.MeanMetricWrapper.from_config(ours.get_config())
-    assert again.fn is metrics.binary_accuracy and again.kwargs == {"threshold": 0.3}
+    assert again.fn is metrics.binary_accuracy.per_sample and again.kwargs == {"threshold": 0.3}
 
 
 # -------------------------------------------------------------------- a user's own metric

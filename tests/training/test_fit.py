@@ -8,7 +8,7 @@ import pandas
 import pytest
 import torch
 
-from torchkeras import config, eras, losses, optimizers
+from torchkeras import config, eras, layers, losses, models, optimizers
 from torchkeras.callbacks import Callback, CallbackList, History
 from torchkeras.layers import Activation, BatchNormalization, Dense, Dropout, Layer
 from torchkeras.models import Sequential
@@ -77,6 +77,30 @@ def test_class_weight_is_a_sample_weight_by_class():
     assert loss == pytest.approx((0 + 3 * 1 + 3 * 1 + 1 * 4) / 4)
     by_sample = model.fit(x, y, sample_weight=[5, 3, 3, 1], verbose=0).history["loss"][0]
     assert by_sample == pytest.approx(loss)
+
+
+@pytest.mark.parametrize(
+    "weights", [{"b": {0: 5, 1: 3}}, [None, {0: 5, 1: 3}]], ids=["by name", "list"]
+)
+def test_class_weights_of_several_outputs(weights):
+    x = layers.Input((1,))
+    outs = [layers.Dense(1, kernel_initializer="zeros", name=name)(x) for name in "ab"]
+    model = models.Model(x, outs)
+    model.compile(optimizers.SGD(0.0), "mse")
+    ones, y = np.ones((4, 1)), np.array([0, 1, 1, 2])
+    logs = model.fit(ones, [y, y], class_weight=weights, verbose=0).history
+    assert logs["a_loss"][0] == pytest.approx(6 / 4)
+    assert logs["b_loss"][0] == pytest.approx((0 + 3 + 3 + 4) / 4)
+
+
+@pytest.mark.parametrize("weights", [{0: 5}, [{0: 5}]], ids=["one dictionary", "short list"])
+def test_class_weights_that_do_not_say_which_output(weights):
+    x = layers.Input((1,))
+    model = models.Model(x, [layers.Dense(1)(x), layers.Dense(1)(x)])
+    model.compile("sgd", "mse")
+    y = np.zeros(4)
+    with pytest.raises(ValueError, match="class_weight: the model has 2 outputs"):
+        model.fit(np.ones((4, 1)), [y, y], class_weight=weights, verbose=0)
 
 
 def test_weighted_metrics_take_weights_and_plain_ones_do_not():

@@ -1,292 +1,79 @@
 """``keras.backend``: what scripts of Keras 1, 2 and 3 call as ``K``, as one table onto torch.
 
-Each function takes tensors, arrays, Variables, numbers and symbolic tensors.
+Each function takes tensors, arrays, Variables, numbers and symbolic tensors.  Where Keras 3 has a
+function of the same meaning it is that of ``keras.ops``.
 """
 
-import sys
+from __future__ import annotations
 
-from torchkeras.backend.arithmetic import (
-    abs,
-    all,
-    any,
-    argmax,
-    argmin,
-    batch_dot,
-    clip,
-    cos,
-    cumprod,
-    cumsum,
-    dot,
-    equal,
-    exp,
-    greater,
-    greater_equal,
-    l2_normalize,
-    less,
-    less_equal,
-    log,
-    logsumexp,
-    max,
-    maximum,
-    mean,
-    min,
-    minimum,
-    not_equal,
-    pow,
-    prod,
-    round,
-    sign,
-    sin,
-    sqrt,
-    square,
-    std,
-    sum,
-    var,
-)
-from torchkeras.backend.draws import (
-    random_bernoulli,
-    random_binomial,
-    random_normal,
-    random_uniform,
-    truncated_normal,
-)
-from torchkeras.backend.loops import foldl, foldr, map_fn
-from torchkeras.backend.nn import (
-    binary_crossentropy,
-    categorical_crossentropy,
-    dropout,
-    elu,
-    hard_sigmoid,
-    in_top_k,
-    relu,
-    sigmoid,
-    softmax,
-    softplus,
-    softsign,
-    sparse_categorical_crossentropy,
-    tanh,
-)
-from torchkeras.backend.phase import (
-    in_test_phase,
-    in_train_phase,
-    learning_phase,
-    set_learning_phase,
-    switch,
-)
-from torchkeras.backend.shapes import (
-    arange,
-    batch_flatten,
-    cast,
-    cast_to_floatx,
-    concatenate,
-    constant,
-    count_params,
-    dtype,
-    expand_dims,
-    eye,
-    flatten,
-    gather,
-    identity,
-    int_shape,
-    is_sparse,
-    ndim,
-    one_hot,
-    ones_like,
-    permute_dimensions,
-    repeat,
-    repeat_elements,
-    reshape,
-    reverse,
-    shape,
-    slice,
-    squeeze,
-    stack,
-    tile,
-    to_dense,
-    transpose,
-    zeros_like,
-)
-from torchkeras.backend.state import (
-    backend,
-    batch_get_value,
-    batch_set_value,
-    clear_session,
-    get_uid,
-    get_value,
-    image_dim_ordering,
-    is_float_dtype,
-    is_int_dtype,
-    is_keras_tensor,
-    is_tensor,
-    is_variable,
-    moving_average_update,
-    name_scope,
-    ones,
-    random_normal_variable,
-    random_uniform_variable,
-    reset_uids,
-    set_image_dim_ordering,
-    set_value,
-    standardize_dtype,
-    update,
-    update_add,
-    update_sub,
-    variable,
-    zeros,
-)
-from torchkeras.backend.symbolic import (
-    eval,
-    function,
-    gradients,
-    is_placeholder,
-    placeholder,
-    print_tensor,
-    stop_gradient,
-)
-from torchkeras.config import (
-    epsilon,
-    floatx,
-    image_data_format,
-    set_epsilon,
-    set_floatx,
-    set_image_data_format,
-)
+import functools
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+from torchkeras import config, eras, ops, registry
+from torchkeras.backend import arithmetic, control, convolution, functions, nn, shapes, state
 from torchkeras.graph import HOMES
+from torchkeras.layers.phase import learning_phase, set_learning_phase
+from torchkeras.ops.promotion import result_type
+from torchkeras.variable import name_scope
 
+py_all = all
+_OF_OPS = """abs all any exp max mean min ndim prod round sigmoid sign softplus softsign square
+    squeeze stack sum tanh transpose"""
+_OF_CONFIG = """backend epsilon floatx image_data_format set_epsilon set_floatx
+    set_image_data_format"""
+
+
+def _read(name: str, function: Callable) -> Callable:
+    """Let a function take names and orders of arguments that older versions of Keras had."""
+    if not isinstance(function, types.FunctionType):
+        return function
+    signature = inspect.signature(function)
+    if not signature.parameters:
+        return function
+    owner, parameters = f"backend.{name}", list(signature.parameters.values())
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+    def method(self: None, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    method.__signature__ = inspect.Signature([itself, *parameters])
+    translated = registry.reads_arguments(owner)(method)
+    names = frozenset(signature.parameters)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if eras.version() >= (3,) and names.issuperset(kwargs):
+            return function(*args, **kwargs)
+        return translated(None, *args, **kwargs)
+
+    # Shown by help(), so that what an old script writes is found there.
+    older = [
+        inspect.Parameter(old, inspect.Parameter.KEYWORD_ONLY, default=None)
+        for old in registry.old_arguments(owner)
+    ]
+    call.__signature__ = signature.replace(parameters=[*parameters, *older])
+    return call
+
+
+def _functions(module: types.ModuleType) -> dict[str, Callable]:
+    """Return the functions that are declared in a module."""
+    return {
+        name: thing
+        for name, thing in vars(module).items()
+        if isinstance(thing, types.FunctionType) and thing.__module__ == module.__name__
+    }
+
+
+_all = {name: getattr(ops, name) for name in _OF_OPS.split()}
+for _module in (arithmetic, control, convolution, functions, nn, shapes, state):
+    _all |= _functions(_module)
 # Where a model's config finds the functions that were called on symbolic tensors.
-HOMES["torchkeras.backend"] = sys.modules[__name__]
-
-__all__ = [
-    "abs",
-    "all",
-    "any",
-    "arange",
-    "argmax",
-    "argmin",
-    "backend",
-    "batch_dot",
-    "batch_flatten",
-    "batch_get_value",
-    "batch_set_value",
-    "binary_crossentropy",
-    "cast",
-    "cast_to_floatx",
-    "categorical_crossentropy",
-    "clear_session",
-    "clip",
-    "concatenate",
-    "constant",
-    "cos",
-    "count_params",
-    "cumprod",
-    "cumsum",
-    "dot",
-    "dropout",
-    "dtype",
-    "elu",
-    "epsilon",
-    "equal",
-    "eval",
-    "exp",
-    "expand_dims",
-    "eye",
-    "flatten",
-    "floatx",
-    "foldl",
-    "foldr",
-    "function",
-    "gather",
-    "get_uid",
-    "get_value",
-    "gradients",
-    "greater",
-    "greater_equal",
-    "hard_sigmoid",
-    "identity",
-    "image_data_format",
-    "image_dim_ordering",
-    "in_test_phase",
-    "in_top_k",
-    "in_train_phase",
-    "int_shape",
-    "is_float_dtype",
-    "is_int_dtype",
-    "is_keras_tensor",
-    "is_placeholder",
-    "is_sparse",
-    "is_tensor",
-    "is_variable",
-    "l2_normalize",
-    "learning_phase",
-    "less",
-    "less_equal",
-    "log",
-    "logsumexp",
-    "map_fn",
-    "max",
-    "maximum",
-    "mean",
-    "min",
-    "minimum",
-    "moving_average_update",
-    "name_scope",
-    "ndim",
-    "not_equal",
-    "one_hot",
-    "ones",
-    "ones_like",
-    "permute_dimensions",
-    "placeholder",
-    "pow",
-    "print_tensor",
-    "prod",
-    "random_bernoulli",
-    "random_binomial",
-    "random_normal",
-    "random_normal_variable",
-    "random_uniform",
-    "random_uniform_variable",
-    "relu",
-    "repeat",
-    "repeat_elements",
-    "reset_uids",
-    "reshape",
-    "reverse",
-    "round",
-    "set_epsilon",
-    "set_floatx",
-    "set_image_data_format",
-    "set_image_dim_ordering",
-    "set_learning_phase",
-    "set_value",
-    "shape",
-    "sigmoid",
-    "sign",
-    "sin",
-    "slice",
-    "softmax",
-    "softplus",
-    "softsign",
-    "sparse_categorical_crossentropy",
-    "sqrt",
-    "square",
-    "squeeze",
-    "stack",
-    "standardize_dtype",
-    "std",
-    "stop_gradient",
-    "sum",
-    "switch",
-    "tanh",
-    "tile",
-    "to_dense",
-    "transpose",
-    "truncated_normal",
-    "update",
-    "update_add",
-    "update_sub",
-    "var",
-    "variable",
-    "zeros",
-    "zeros_like",
-]
+HOMES[__name__] = types.SimpleNamespace(**{name.lstrip("_"): _all[name] for name in sorted(_all)})
+_all |= {name: getattr(config, name) for name in _OF_CONFIG.split()}
+_all |= {"Function": functions.Function, "function": functions.Function}
+__all__ = sorted(name for name in _all if not name.startswith("_"))
+globals().update({name: _read(name, _all[name]) for name in __all__})
+__all__ += ["learning_phase", "name_scope", "py_all", "result_type", "set_learning_phase"]

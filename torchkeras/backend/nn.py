@@ -1,134 +1,59 @@
-"""Activations, crossentropies and dropout of ``keras.backend``."""
+"""Activations, crossentropies, normalizations and random numbers of ``keras.backend``."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from torchkeras import activations, config
-from torchkeras.backend import draws
-from torchkeras.backend.operation import operation, same, unchanged
-from torchkeras.backend.tensors import as_tensor, like
+from torchkeras import activations, config, dtypes, ops, random
+from torchkeras.backend.shapes import cast
+from torchkeras.backend.tensors import Table
+from torchkeras.graph import Spec, TorchCall, connect, is_symbolic
+from torchkeras.graph.shapes import in_trial
+from torchkeras.ops.promotion import as_float
+from torchkeras.ops.spatial import is_channels_last
 
-# ----------------------------------------------------------------------------------- activations
+op = Table(__name__)
 
-
-@operation(spec=same)
-def relu(
-    x: Any, alpha: float = 0.0, max_value: float | None = None, threshold: float = 0.0
-) -> torch.Tensor:
-    """Return ``max(x, 0)`` unless the arguments say otherwise.
-
-    Args:
-        x: any shape.
-        alpha: slope below the threshold.
-        max_value: upper bound; none unless given.
-        threshold: values not above it count as negative.
-    """
-    return activations.relu(as_tensor(x), alpha, max_value, threshold)
-
-
-@operation(spec=same)
-def elu(x: Any, alpha: float = 1.0) -> torch.Tensor:
-    """Return ``x`` where positive, else ``alpha * (exp(x) - 1)``."""
-    return activations.elu(as_tensor(x), alpha)
-
-
-@operation(spec=same)
-def softmax(x: Any, axis: int = -1) -> torch.Tensor:
-    """Return exponentials divided by their sum along an axis."""
-    return torch.softmax(as_tensor(x), axis)
-
-
-@operation(spec=same)
-def softplus(x: Any) -> torch.Tensor:
-    """Return ``log(exp(x) + 1)``."""
-    return activations.softplus(as_tensor(x))
-
-
-@operation(spec=same)
-def softsign(x: Any) -> torch.Tensor:
-    """Return ``x / (1 + abs(x))``."""
-    return activations.softsign(as_tensor(x))
-
-
-@operation(spec=same)
-def sigmoid(x: Any) -> torch.Tensor:
-    """Return ``1 / (1 + exp(-x))``."""
-    return torch.sigmoid(as_tensor(x))
-
-
-@operation(spec=same)
-def hard_sigmoid(x: Any) -> torch.Tensor:
-    """Return ``0.2 * x + 0.5`` within 0 and 1, as in every version of ``keras.backend``."""
-    return torch.clamp(0.2 * as_tensor(x) + 0.5, 0, 1)
-
-
-@operation(spec=same)
-def tanh(x: Any) -> torch.Tensor:
-    """Return hyperbolic tangents."""
-    return torch.tanh(as_tensor(x))
-
+_RELU = "relu(x, alpha=0.0, max_value=None, threshold=0.0)"
+op.rows(
+    ("elu(x, alpha=1.0)", F.elu, "Return x where positive, else alpha (exp(x) - 1)."),
+    # As in every version of Keras' backend.
+    ("hard_sigmoid(x)", lambda x: torch.clamp(0.2 * x + 0.5, 0, 1), "Return 0.2 x + 0.5 in 0 … 1."),
+    (_RELU, activations.relu, "Return max(x, 0); see ``keras.activations.relu``."),
+    ("softmax(x, axis=-1)", torch.softmax, "Return exponentials divided by their sum."),
+    tensors="x",
+    rule=as_float,
+    is_elementwise=True,
+)
 
 # -------------------------------------------------------------------------------- crossentropies
 
 
-def _clipped(probability: torch.Tensor) -> torch.Tensor:
-    epsilon = config.epsilon()
-    return torch.clamp(probability, epsilon, 1.0 - epsilon)
+def _floats(target: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+    return target.to(as_float(output).dtype), as_float(output)
 
 
-def _target_and_output(target: Any, output: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    output = as_tensor(output)
-    return like(target, output).to(output.dtype), output
+_TWO = "(target, output, from_logits=False"
+op.rows(
+    (f"binary_crossentropy{_TWO})", ops.binary_crossentropy, "See ``keras.ops``."),
+    (f"categorical_crossentropy{_TWO}, axis=-1)", ops.categorical_crossentropy, "See keras.ops."),
+    rule=_floats,
+)
 
 
-@operation
-def binary_crossentropy(target: Any, output: Any, from_logits: bool = False) -> torch.Tensor:
-    """Return ``-target log(output) - (1 - target) log(1 - output)``, element by element.
-
-    Args:
-        target: from 0 to 1.
-        output: probabilities, clipped to [epsilon, 1 - epsilon].
-        from_logits: whether ``output`` is what a sigmoid would make probabilities of.
-    """
-    target, output = _target_and_output(target, output)
-    if from_logits:
-        return torch.relu(output) - output * target + F.softplus(-torch.abs(output))
-    output = _clipped(output)
-    return -(target * torch.log(output) + (1 - target) * torch.log1p(-output))
-
-
-@operation
-def categorical_crossentropy(
-    target: Any, output: Any, from_logits: bool = False, axis: int = -1
-) -> torch.Tensor:
-    """Return ``-sum(target * log(output))`` along the axis of the classes.
-
-    Args:
-        target: one-hot, of the shape of ``output``.
-        output: probabilities; scaled to the sum 1, then clipped to [epsilon, 1 - epsilon].
-        from_logits: whether ``output`` is what a softmax would make probabilities of.
-        axis: where the classes lie.
-    """
-    target, output = _target_and_output(target, output)
-    if from_logits:
-        logarithm = torch.log_softmax(output, axis)
-    else:
-        logarithm = torch.log(_clipped(output / torch.sum(output, axis, keepdim=True)))
-    return -torch.sum(target * logarithm, axis)
-
-
-@operation
+@op.own
 def sparse_categorical_crossentropy(
-    target: Any,
-    output: Any,
+    target: Tensor,
+    output: Tensor,
     from_logits: bool = False,
     axis: int = -1,
-    ignore_class: int | None = None,
-) -> torch.Tensor:
+    ignore_class: Any = None,
+) -> Tensor:
     """Return minus the logarithm of the right class' probability.
 
     Args:
@@ -141,23 +66,101 @@ def sparse_categorical_crossentropy(
     Returns:
         The shape of ``output`` without the classes.
     """
-    output = torch.movedim(as_tensor(output), axis, -1)
+    output = torch.movedim(output, axis, -1)
     if not from_logits:
-        output = torch.log(_clipped(output))
-    labels = torch.reshape(as_tensor(target).to(output.device).long(), output.shape[:-1])
-    counted = None if ignore_class is None else labels != ignore_class
-    if counted is not None:
-        labels = torch.where(counted, labels, 0)
-    logarithm = torch.log_softmax(output, -1)
-    values = -torch.gather(logarithm, -1, torch.unsqueeze(labels, -1)).squeeze(-1)
-    return values if counted is None else torch.where(counted, values, 0.0)
+        output = torch.log(torch.clamp(output, config.epsilon(), 1 - config.epsilon()))
+    labels = torch.reshape(target.long(), output.shape[:-1])
+    counts = torch.ones_like(labels, dtype=bool) if ignore_class is None else labels != ignore_class
+    labels = torch.where(counts, labels, 0)
+    values = ops.sparse_categorical_crossentropy(labels, output, from_logits=True)
+    return torch.where(counts, values, 0.0)
 
 
-# ---------------------------------------------------------------------------------------- others
+@op.own
+def in_top_k(predictions: Tensor, targets: Tensor, k: int) -> Tensor:
+    """Tell whether the right class is among the ``k`` largest predictions, and finite.
+
+    Args:
+        predictions: ``(batch, classes)``.
+        targets: class numbers ``(batch,)``.
+        k: how many; all that are as large as the last of them count.
+    """
+    own = torch.gather(predictions, -1, targets.long()[:, None])
+    return (torch.sum(predictions > own, -1) < int(k)) & torch.isfinite(own[:, 0])
 
 
-@operation(spec=unchanged)
-def dropout(x: Any, level: float, noise_shape: Any = None, seed: int | None = None) -> torch.Tensor:
+# -------------------------------------------------------------------------------- normalizations
+
+
+def _normalized(x: Tensor, *given: Any) -> Tensor:
+    """Return (x - mean) / sqrt(var + epsilon) * gamma + beta; vectors lie along the axis."""
+    *vectors, axis, epsilon = given
+    along = [1] * x.dim()
+    along[axis] = -1
+    mean, var, beta, gamma = (
+        part.reshape(along) if part is not None and part.dim() == 1 else part for part in vectors
+    )
+    factor = torch.rsqrt(var + epsilon) * (1 if gamma is None else gamma)
+    return (x - mean) * factor + (0 if beta is None else beta)
+
+
+_BY = "x, mean, var, beta, gamma, axis=-1, epsilon=0.001"
+op.rows((f"batch_normalization({_BY})", _normalized, _normalized.__doc__))
+
+
+@op.own
+def normalize_batch_in_training(
+    x: Tensor, gamma: Tensor | None, beta: Tensor | None, reduction_axes: Any, epsilon: float = 1e-3
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalize by mean and variance of the batch; return these too, without the axes reduced.
+
+    Args:
+        x: any shape.
+        gamma: factors along the axes that are left, or ``None`` for 1.
+        beta: likewise, what is added, or ``None`` for 0.
+        reduction_axes: axes to take together; Theano's ``'per-activation'`` is the first.
+        epsilon: added to the variance.
+    """
+    axes = [0] if reduction_axes == "per-activation" else list(reduction_axes)
+    mean, var = ops.moments(x, axes, keepdims=True)
+    gamma, beta = (part if part is None else part.reshape(mean.shape) for part in (gamma, beta))
+    normed = _normalized(x, mean, var, beta, gamma, -1, epsilon)
+    return normed, torch.squeeze(mean, axes), torch.squeeze(var, axes)
+
+
+@op.own
+def bias_add(x: Tensor, bias: Tensor, data_format: str | None = None) -> Tensor:
+    """Add a bias.
+
+    Args:
+        x: ``(batch, …, channels)`` or ``(batch, channels, …)``.
+        bias: ``(channels,)``, or ``(…, channels)``, which is read in the layout of ``x``.
+        data_format: the configuration's unless given.
+
+    Raises:
+        ValueError: for a bias of another rank.
+    """
+    is_last, shape = is_channels_last(data_format), tuple(bias.shape)
+    if len(shape) not in (1, x.dim() - 1):
+        raise ValueError(f"bias_add: a bias of shape {shape} does not fit {tuple(x.shape)}.")
+    space, channels = shape[:-1] or (1,) * (x.dim() - 2), shape[-1:]
+    return x + bias.reshape(space + channels if is_last else channels + space)
+
+
+# ------------------------------------------------------------------------------ random numbers
+# Without a seed they come from torch's own generator, which set_random_seed seeds. With one they
+# go on from call to call: the same numbers in each run of the program, others in each step.
+
+
+@functools.cache
+def _going_on(seed: int | None) -> random.SeedGenerator | None:
+    return None if seed is None else random.SeedGenerator(seed, name="seed_of_backend")
+
+
+forget_seeds = _going_on.cache_clear
+
+
+def dropout(x: Any, level: float, noise_shape: Any = None, seed: int | None = None) -> Any:
     """Set a part of the elements to 0 and scale the others up, whether training or not.
 
     Args:
@@ -171,27 +174,33 @@ def dropout(x: Any, level: float, noise_shape: Any = None, seed: int | None = No
     """
     if not 0 <= level < 1:
         raise ValueError(f"dropout: `level` must lie in [0, 1); received {level!r}.")
-    x = as_tensor(x)
-    if noise_shape is None and seed is None:
-        return F.dropout(x, level)
-    shape = x.shape if noise_shape is None else noise_shape
-    kept = draws.uniform(shape, x.dtype, seed, x.device) >= level
-    return torch.where(kept, x / (1 - level), 0)
+    if is_symbolic(noise_shape):
+        spec = Spec(x.shape, dtypes.name_of(x.dtype))
+        return connect(TorchCall(dropout), (x, level, noise_shape, seed), {}, spec)
+    noise_shape = None if in_trial() else noise_shape  # of which sizes may be unknown
+    return random.dropout(x, level, noise_shape, _going_on(seed))
 
 
-@operation
-def in_top_k(predictions: Any, targets: Any, k: int) -> torch.Tensor:
-    """Return whether the right class is among the ``k`` largest predictions, as booleans.
+def _uniform(shape: Any, low: Any, high: Any, dtype: Any, seed: int | None) -> Any:
+    if dtypes.to_torch(dtype).is_floating_point:
+        return random.uniform(shape, low, high, dtype, _going_on(seed))
+    return random.randint(shape, int(low), int(high), dtype, _going_on(seed))
 
-    Classes that are as large as the last of them are among them too.
 
-    Args:
-        predictions: ``(batch, classes)``.
-        targets: class numbers ``(batch,)``.
-        k: how many.
-    """
-    predictions = as_tensor(predictions)
-    right = torch.unsqueeze(as_tensor(targets).to(predictions.device).long(), -1)
-    own = torch.gather(predictions, -1, right)
-    larger = torch.sum(predictions > own, -1)
-    return torch.logical_and(larger < int(k), torch.isfinite(torch.squeeze(own, -1)))
+def _ones(shape: Any, p: float, dtype: Any, seed: int | None) -> Any:
+    return cast(_uniform(shape, 0, 1, None, seed) < p, dtypes.name_of(dtype))
+
+
+def _normal(shape: Any, *given: Any, draw: Any = random.normal) -> Any:
+    return draw(shape, *given[:3], _going_on(given[3]))
+
+
+_cut = functools.partial(_normal, draw=random.truncated_normal)
+_DRAWN = "dtype=None, seed=None"
+op.spelled(
+    (f"random_bernoulli(shape, p=0.0, {_DRAWN})", _ones, "Draw 1 with probability p, else 0."),
+    (f"random_binomial(shape, p=0.0, {_DRAWN})", _ones, "Draw 1 with probability p, else 0."),
+    (f"random_normal(shape, mean=0.0, stddev=1.0, {_DRAWN})", _normal, "Draw normal numbers."),
+    (f"random_uniform(shape, minval=0.0, maxval=1.0, {_DRAWN})", _uniform, "Draw evenly."),
+    (f"truncated_normal(shape, mean=0.0, stddev=1.0, {_DRAWN})", _cut, "Draw within 2 stddev."),
+)

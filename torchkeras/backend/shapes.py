@@ -1,4 +1,4 @@
-"""Shapes, dtypes and rearrangement of tensors in ``keras.backend``."""
+"""Shapes, dtypes, rearrangement and constants of ``keras.backend``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from torchkeras import config, dtypes
-from torchkeras.backend.operation import known_sizes, operation, unchanged
-from torchkeras.backend.tensors import Shape, as_tensor, axes, sizes
-from torchkeras.graph import KerasTensor, Spec, TorchCall, connect
+from torchkeras import config, dtypes, ops
+from torchkeras.backend.tensors import Shape, Table, sized, sizes
+from torchkeras.graph import Spec, TorchCall, connect, is_symbolic
+from torchkeras.graph.shapes import in_trial
+from torchkeras.ops.spatial import is_channels_last
+from torchkeras.ops.tensors import is_stand_in, to_tensor
+
+op = Table(__name__)
 
 # ---------------------------------------------------------------------------------- what it is
 
@@ -21,7 +26,7 @@ from torchkeras.graph import KerasTensor, Spec, TorchCall, connect
 def int_shape(x: Any) -> tuple[int | None, ...]:
     """Return the sizes of a tensor, ``None`` where unknown."""
     found = getattr(x, "shape", None)
-    return tuple(as_tensor(x).shape if found is None else found)
+    return tuple(to_tensor(x).shape if found is None else found)
 
 
 def shape(x: Any) -> Any:
@@ -37,196 +42,118 @@ def shape(x: Any) -> Any:
     return Shape(found)
 
 
-def _running_sizes(x: torch.Tensor) -> torch.Tensor:
+def _running_sizes(x: Tensor) -> Tensor:
+    """Return the sizes of a tensor as a tensor."""
     return torch.tensor(x.shape, dtype=torch.int32, device=x.device)
-
-
-def ndim(x: Any) -> int:
-    """Return the number of dimensions."""
-    return len(int_shape(x))
 
 
 def dtype(x: Any) -> str:
     """Return Keras' name of a tensor's dtype."""
-    if isinstance(x, Shape):
-        return "int32"
-    found = getattr(x, "dtype", None)
-    return dtypes.name_of(as_tensor(x).dtype if found is None else found)
+    return dtypes.name_of(x.dtype if hasattr(x, "dtype") else to_tensor(x).dtype)
 
 
-def count_params(x: Any) -> int:
-    """Return the number of elements."""
-    return math.prod(int_shape(x))
+def normalize_data_format(value: str | None) -> str:
+    """Return ``'channels_last'`` or ``'channels_first'``, the configuration's for ``None``."""
+    return "channels_last" if is_channels_last(value) else "channels_first"
 
 
 def is_sparse(tensor: Any) -> bool:
     """Tell whether a tensor is sparse."""
-    return isinstance(tensor, torch.Tensor) and tensor.layout is not torch.strided
+    return isinstance(tensor, Tensor) and tensor.layout is not torch.strided
 
 
-def to_dense(tensor: Any) -> Any:
-    """Return a sparse tensor's dense form, anything else as it is."""
-    return tensor.to_dense() if is_sparse(tensor) else tensor
+def is_explicit_shape(shape: Any) -> bool:
+    """Tell whether something is a shape of integers and ``None``."""
+    return hasattr(shape, "__iter__") and {*map(type, shape)} <= {int, type(None)}
 
 
-# --------------------------------------------------------------------------------------- dtypes
+op.spelled(
+    ("count_params(x)", lambda x: math.prod(int_shape(x)), "Return the number of elements."),
+    ("size(x, name=None)", lambda x, _: cast(ops.size(x), "int32"), "Count the elements; int32."),
+    ("to_dense(tensor)", lambda x: x.to_dense() if is_sparse(x) else x, "Return no sparse tensor."),
+)
 
 
-def _cast_spec(x: Any, dtype: Any) -> Spec:
-    return Spec(x.shape, dtypes.name_of(dtype))
-
-
-@operation(spec=_cast_spec)
-def cast(x: Any, dtype: Any) -> torch.Tensor:
+@op.own(is_elementwise=True)
+def cast(x: Tensor, dtype: Any) -> Tensor:
     """Return a tensor in another dtype; floats lose their fraction when they become integers."""
-    return as_tensor(x).to(dtypes.to_torch(dtype))
+    return x.to(dtypes.to_torch(dtype))
 
 
 def cast_to_floatx(x: Any) -> Any:
     """Return a tensor as a tensor of ``floatx``, anything else as an array of it."""
-    if isinstance(x, (torch.Tensor, KerasTensor)):
-        return cast(x, config.floatx())
-    return np.asarray(x, dtype=config.floatx())
+    is_tensor = isinstance(x, Tensor) or is_stand_in(x)
+    return cast(x, config.floatx()) if is_tensor else np.asarray(x, dtype=config.floatx())
 
 
 # -------------------------------------------------------------------------------- rearrangement
 
-
-def _reshape_spec(x: Any, shape: Any) -> Spec | None:
-    parts = shape if isinstance(shape, (list, tuple)) else ()
-    if isinstance(shape, KerasTensor) or any(isinstance(part, KerasTensor) for part in parts):
-        return Spec(known_sizes(shape), dtype(x))
-    return None
-
-
-@operation(spec=_reshape_spec)
-def reshape(x: Any, shape: Any) -> torch.Tensor:
-    """Return the same elements in another shape.
-
-    Args:
-        x: any shape.
-        shape: the sizes, one of which may be -1: what is left.
-    """
-    return torch.reshape(as_tensor(x), sizes(shape))
+op.spelled(
+    ("batch_flatten(x)", lambda x: _flattened(x), "Return each sample as a vector."),
+    ("expand_dims(x, axis=-1)", ops.expand_dims, "Add an axis of length 1."),
+    ("flatten(x)", ops.ravel, "Return the elements as a vector."),
+    ("gather(reference, indices)", lambda x, at: ops.take(x, at, 0), "Return rows by number."),
+    ("identity(x, name=None)", lambda x, _: ops.copy(x), "Return a tensor of the same content."),
+    ("pattern_broadcast(x, broadcastable)", lambda x, _: x, "Return x: axes of 1 are broadcast."),
+    ("permute_dimensions(x, pattern)", ops.transpose, "Put axis ``pattern[i]`` at place ``i``."),
+    ("repeat_elements(x, rep, axis)", ops.repeat, "Repeat elements: ``a b`` gives ``a a b b``."),
+    ("reverse(x, axes)", ops.flip, "Reverse the order along axes."),
+)
 
 
-@operation
-def flatten(x: Any) -> torch.Tensor:
-    """Return the elements as a vector."""
-    return torch.reshape(as_tensor(x), (-1,))
-
-
-@operation
-def batch_flatten(x: Any) -> torch.Tensor:
-    """Return each sample as a vector: ``(batch, …)`` becomes ``(batch, size)``."""
-    x = as_tensor(x)
+@op.own
+def _flattened(x: Tensor) -> Tensor:
     return torch.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
-@operation
-def transpose(x: Any) -> torch.Tensor:
-    """Return a tensor with its axes in reverse order."""
-    x = as_tensor(x)
-    return torch.permute(x, tuple(reversed(range(x.dim()))))
+def reshape(x: Any, shape: Any) -> Any:
+    """Return the same elements in another shape, one of whose sizes may be -1: what is left."""
+    return _reshaped(x, shape) if is_symbolic(shape) else ops.reshape(x, sizes(shape))
 
 
-@operation
-def permute_dimensions(x: Any, pattern: Sequence[int]) -> torch.Tensor:
-    """Return a tensor with its axes in another order: axis ``pattern[i]`` becomes axis ``i``."""
-    return torch.permute(as_tensor(x), sizes(pattern))
+@sized
+def _reshaped(x: Any, shape: Any) -> Any:
+    """Do what reshape does, to sizes found when the code runs."""
+    wanted = sizes(shape)
+    if in_trial() and 0 in wanted:  # which stands for a size that is not known
+        return ops.zeros([max(size, 0) for size in wanted], dtype(x))
+    return ops.reshape(x, wanted)
 
 
-@operation
-def expand_dims(x: Any, axis: int = -1) -> torch.Tensor:
-    """Return a tensor with a new axis of length 1."""
-    return torch.unsqueeze(as_tensor(x), axis)
-
-
-@operation
-def squeeze(x: Any, axis: int) -> torch.Tensor:
-    """Return a tensor without an axis of length 1.
-
-    Raises:
-        ValueError: when its length is another.
-    """
-    x = as_tensor(x)
-    for one in axes(axis, x.dim()):
-        if x.shape[one] != 1:
-            raise ValueError(
-                f"squeeze: axis {axis} of shape {tuple(x.shape)} has length {x.shape[one]}, not 1."
-            )
-    return torch.squeeze(x, axes(axis, x.dim()))
-
-
-@operation
-def concatenate(tensors: Sequence[Any], axis: int = -1) -> torch.Tensor:
+@op.own
+def concatenate(tensors: list[Tensor], axis: int = -1) -> Tensor:
     """Join tensors along an axis; sparse ones among dense ones become dense."""
-    found = [as_tensor(tensor) for tensor in tensors]
-    if not all(map(is_sparse, found)):
-        found = list(map(to_dense, found))
-    return torch.cat(found, axis)
+    if not builtins.all(map(is_sparse, tensors)):
+        tensors = list(map(to_dense, tensors))  # noqa: F821 (a row)
+    return torch.cat(tensors, axis)
 
 
-@operation
-def stack(x: Sequence[Any], axis: int = 0) -> torch.Tensor:
-    """Join tensors of one shape along a new axis."""
-    return torch.stack([as_tensor(tensor) for tensor in x], axis)
-
-
-@operation
-def repeat(x: Any, n: int) -> torch.Tensor:
+def repeat(x: Any, n: Any) -> Any:
     """Repeat each sample: ``(batch, size)`` becomes ``(batch, n, size)``.
 
     Raises:
         ValueError: when ``x`` has another rank than 2.
     """
-    x = as_tensor(x)
-    if x.dim() != 2:
-        raise ValueError(f"repeat needs a tensor of rank 2; received shape {tuple(x.shape)}.")
-    return torch.tile(torch.unsqueeze(x, 1), (1, int(n), 1))
+    if len(int_shape(x)) != 2:
+        raise ValueError(f"repeat needs a tensor of rank 2; received shape {int_shape(x)}.")
+    return tile(ops.expand_dims(x, 1), (1, n, 1))
 
 
-@operation
-def repeat_elements(x: Any, rep: int, axis: int) -> torch.Tensor:
-    """Repeat each element along an axis: ``a b`` becomes ``a a b b``."""
-    return torch.repeat_interleave(as_tensor(x), int(rep), dim=axis)
-
-
-def _tile_spec(x: Any, n: Any) -> Spec | None:
-    parts = n if isinstance(n, (list, tuple)) else (n,)
-    if not any(isinstance(part, KerasTensor) for part in parts):
-        return None
-    times = known_sizes(n)
-    times = (1,) * (ndim(x) - len(times)) + times
-    pairs = zip(int_shape(x), times, strict=True)
-    return Spec(tuple(None if None in (a, b) else a * b for a, b in pairs), dtype(x))
-
-
-@operation(spec=_tile_spec)
-def tile(x: Any, n: Any) -> torch.Tensor:
-    """Repeat a tensor as a whole.
-
-    Args:
-        x: any shape.
-        n: how often along each axis; fewer numbers than axes are for the last ones.
+@sized
+def tile(x: Any, n: Any) -> Tensor:
+    """Repeat a tensor as a whole, so often along each axis; fewer numbers are for the last ones.
 
     Raises:
         ValueError: when there are more numbers than axes.
     """
-    x, times = as_tensor(x), sizes(n)
-    if len(times) > x.dim():
-        raise ValueError(f"tile: {len(times)} numbers were given for {x.dim()} dimensions.")
-    return torch.tile(x, times)
+    times = sizes(n)
+    if len(times) > len(int_shape(x)):
+        raise ValueError(f"tile: {len(times)} numbers were given for {ops.ndim(x)} dimensions.")
+    return ops.tile(x, times)
 
 
-@operation
-def reverse(x: Any, axes: int | Sequence[int]) -> torch.Tensor:
-    """Return a tensor with the elements along some axes in reverse order."""
-    return torch.flip(as_tensor(x), sizes(axes))
-
-
-@operation
-def slice(x: Any, start: Any, size: Any) -> torch.Tensor:
+@op.own
+def slice(x: Tensor, start: Any, size: Any) -> Tensor:
     """Cut a block out of a tensor.
 
     Args:
@@ -237,65 +164,37 @@ def slice(x: Any, start: Any, size: Any) -> torch.Tensor:
     Raises:
         ValueError: when the numbers are not one for each axis, or the block does not lie inside.
     """
-    x, first, length = as_tensor(x), sizes(start), sizes(size)
-    if not len(first) == len(length) == x.dim():
-        raise ValueError(
-            f"slice: `start` and `size` need a number for each of {x.dim()} axes; received {first} "
-            f"and {length}."
-        )
-    ends = [n if s == -1 else f + s for f, s, n in zip(first, length, x.shape, strict=True)]
-    if any(not 0 <= f <= e <= n for f, e, n in zip(first, ends, x.shape, strict=True)):
-        raise ValueError(
-            f"slice: start {first} with size {length} does not lie inside shape {tuple(x.shape)}."
-        )
-    return x[tuple(builtins.slice(f, e) for f, e in zip(first, ends, strict=True))]
+    first, length = sizes(start), sizes(size)
+    if not x.dim() == len(first) == len(length):
+        raise ValueError(f"slice: a number for each of {x.dim()} axes; received {start}, {size}.")
+    for axis, (begin, count) in enumerate(zip(first, length)):
+        x = x.narrow(axis, begin, x.shape[axis] - begin if count == -1 else count)
+    return x
 
 
-@operation
-def gather(reference: Any, indices: Any) -> torch.Tensor:
-    """Return the rows of a tensor that some indices name.
-
-    Args:
-        reference: ``(rows, …)``.
-        indices: integers of any shape.
-
-    Returns:
-        The rows, of shape ``indices.shape + (…)``.
-    """
-    reference = as_tensor(reference)
-    indices = as_tensor(indices).to(reference.device)
-    rows = torch.index_select(reference, 0, torch.reshape(indices, (-1,)))
-    return torch.reshape(rows, (*indices.shape, *reference.shape[1:]))
-
-
-@operation
-def one_hot(indices: Any, num_classes: int) -> torch.Tensor:
+@op.own
+def one_hot(indices: Tensor, num_classes: int) -> Tensor:
     """Return rows of ``floatx`` with a 1 at each index, of 0 alone for an index that is no class.
 
     Args:
         indices: integers of any shape.
-        num_classes: the length of the rows.
-
-    Returns:
-        ``indices.shape + (num_classes,)``.
+        num_classes: the length of the rows, which are a new last axis.
     """
-    indices = torch.unsqueeze(as_tensor(indices), -1)
     classes = torch.arange(int(num_classes), device=indices.device)
-    return torch.eq(indices, classes).to(dtypes.to_torch(None))
-
-
-@operation(spec=unchanged)
-def identity(x: Any, name: str | None = None) -> torch.Tensor:
-    """Return a tensor of the same content; ``name`` labels it and has no effect."""
-    return torch.clone(as_tensor(x))
+    return torch.eq(torch.unsqueeze(indices, -1), classes).to(dtypes.to_torch(None))
 
 
 # ------------------------------------------------------------------------------------- constants
 
+op.spelled(
+    ("ones_like(x, dtype=None, name=None)", lambda x, d, _: ops.ones_like(x, d), "Make ones."),
+    ("zeros_like(x, dtype=None, name=None)", lambda x, d, _: ops.zeros_like(x, d), "Make zeros."),
+)
+
 
 def constant(
     value: Any, dtype: Any = None, shape: Sequence[int] | None = None, name: str | None = None
-) -> torch.Tensor:
+) -> Tensor:
     """Make a tensor of given numbers, on the device in force.
 
     Args:
@@ -304,42 +203,25 @@ def constant(
         shape: the shape to give the numbers, or to fill with one number.
         name: a label without effect.
     """
-    made = as_tensor(value).to(config.device(), dtypes.to_torch(dtype))
+    made = to_tensor(value).to(config.device(), dtypes.to_torch(dtype))
     if shape is None:
         return made.clone() if made is value else made
     wanted = sizes(shape)
     return made.expand(wanted).clone() if made.numel() == 1 else torch.reshape(made, wanted)
 
 
-def eye(size: int | Sequence[int], dtype: Any = None, name: str | None = None) -> torch.Tensor:
-    """Make a matrix with 1 on the diagonal.
-
-    Args:
-        size: number of rows, and of columns unless two numbers are given.
-        dtype: ``floatx`` unless given.
-        name: a label without effect.
-    """
-    rows, columns = sizes(size) * 2 if isinstance(size, int) else sizes(size)
-    return torch.eye(rows, columns, dtype=dtypes.to_torch(dtype), device=config.device())
+def eye(size: int | Sequence[int], dtype: Any = None, name: str | None = None) -> Tensor:
+    """Make a matrix with 1 on the diagonal, square or of two sizes; ``name`` has no effect."""
+    return ops.eye(*(sizes(size) * 2)[:2], dtype=dtype)
 
 
-def _filled_spec(shape: Any, number: float, dtype: Any) -> Spec:
-    return Spec(known_sizes(shape), dtypes.name_of(dtype))
-
-
-@operation(spec=_filled_spec)
-def filled(shape: Any, number: float, dtype: Any) -> torch.Tensor:
+@sized
+def _filled(shape: Any, number: float, dtype: Any) -> Tensor:
     """Make a tensor of one number, of a shape that may be symbolic."""
-    wanted = dtypes.to_torch(dtype)
-    return torch.full(sizes(shape), number, dtype=wanted, device=config.device())
+    return ops.full(sizes(shape), number, dtype)
 
 
-def _arange_spec(start: Any, stop: Any = None, step: Any = 1, dtype: Any = "int32") -> Spec:
-    return Spec((None,), dtypes.name_of(dtype))
-
-
-@operation(spec=_arange_spec)
-def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = "int32") -> torch.Tensor:
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = "int32") -> Any:
     """Make a vector of evenly spaced numbers.
 
     Args:
@@ -348,23 +230,6 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = "int32") ->
         step: the distance.
         dtype: of the result.
     """
-    first, end = (0, max(_number(start), 0)) if stop is None else map(_number, (start, stop))
-    return torch.arange(
-        first, end, _number(step), dtype=dtypes.to_torch(dtype), device=config.device()
-    )
-
-
-def _number(x: Any) -> int | float:
-    return x if isinstance(x, (int, float)) else as_tensor(x).item()
-
-
-@operation
-def zeros_like(x: Any, dtype: Any = None, name: str | None = None) -> torch.Tensor:
-    """Make a tensor of zeros of another's shape, and its dtype unless one is given."""
-    return torch.zeros_like(as_tensor(x), dtype=None if dtype is None else dtypes.to_torch(dtype))
-
-
-@operation
-def ones_like(x: Any, dtype: Any = None, name: str | None = None) -> torch.Tensor:
-    """Make a tensor of ones of another's shape, and its dtype unless one is given."""
-    return torch.ones_like(as_tensor(x), dtype=None if dtype is None else dtypes.to_torch(dtype))
+    if stop is None:
+        start, stop = 0, start if is_symbolic(start) else max(start, 0)
+    return ops.arange(start, stop, step, dtype)

@@ -1,20 +1,23 @@
-"""Variables of ``keras.backend``: making them, reading them, writing them; names and numbers."""
+"""Variables of ``keras.backend``: making them, reading them, writing them; names and settings."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 
 from torchkeras import config, dtypes, eras, random, registry
-from torchkeras.backend import draws, phase
-from torchkeras.backend.shapes import filled
-from torchkeras.backend.tensors import as_tensor, sizes
+from torchkeras.backend.nn import forget_seeds
+from torchkeras.backend.shapes import _filled
+from torchkeras.backend.tensors import Table, sizes
 from torchkeras.graph import KerasTensor, is_symbolic
+from torchkeras.layers.phase import free_learning_phase, makes_updates
+from torchkeras.ops.tensors import to_tensor
 from torchkeras.variable import Holder, Variable, Weight
+
+op = Table(__name__)
 
 
 def variable(
@@ -28,87 +31,39 @@ def variable(
         name: numbered unless given.
         constraint: the projection that an optimizer applies after an update.
     """
-    if hasattr(value, "toarray"):
-        value = value.toarray()
+    value = value.toarray() if hasattr(value, "toarray") else value
     # A plain tensor, not a parameter: it is part of no module.
-    held = as_tensor(value).detach().to(config.device(), dtypes.to_torch(dtype), copy=True)
+    held = to_tensor(value).detach().to(config.device(), dtypes.to_torch(dtype), copy=True)
     held.requires_grad_(held.is_floating_point())
     row = Weight(name or registry.auto_name("variable"), "value", constraint=constraint)
     return Variable.of(Holder(held), row)
 
 
-def _filled(number: float, shape: Any, dtype: Any, name: str | None) -> Any:
-    made = filled(shape, number, dtype)
+def _variable_of(number: float, shape: Any, dtype: Any, name: str | None) -> Any:
+    """Make a variable of one number; a symbolic tensor where the shape is symbolic."""
+    made = _filled(shape, number, dtype)
     return made if isinstance(made, KerasTensor) else variable(made, dtype, name)
 
 
-def zeros(shape: Any, dtype: Any = None, name: str | None = None) -> Any:
-    """Make a variable of zeros; a symbolic tensor where the shape is symbolic.
-
-    Args:
-        shape: of the variable.
-        dtype: ``floatx`` unless given.
-        name: numbered unless given.
-    """
-    return _filled(0, shape, dtype, name)
+def _normal(shape: Any, *given: Any, draw: Callable = random.normal) -> Variable:
+    first, second, dtype, name, seed = given
+    seed = random.make_seed() if seed is None else seed
+    return variable(draw(sizes(shape), first, second, dtype, seed), dtype, name)
 
 
-def ones(shape: Any, dtype: Any = None, name: str | None = None) -> Any:
-    """Make a variable of ones; the arguments are those of :func:`zeros`."""
-    return _filled(1, shape, dtype, name)
+def _uniform(*given: Any) -> Variable:
+    return _normal(*given, draw=random.uniform)
 
 
-def random_uniform_variable(
-    shape: Any,
-    low: float,
-    high: float,
-    dtype: Any = None,
-    name: str | None = None,
-    seed: int | None = None,
-) -> Variable:
-    """Make a variable of numbers drawn evenly from ``[low, high)``.
-
-    Args:
-        shape: of the variable.
-        low: the lower bound.
-        high: the upper bound.
-        dtype: ``floatx`` unless given.
-        name: numbered unless given.
-        seed: makes the numbers the same each time.
-    """
-    drawn = torch.rand(sizes(shape), dtype=dtypes.to_torch(dtype), generator=random.generator(seed))
-    return variable(drawn * (high - low) + low, dtype, name)
-
-
-def random_normal_variable(
-    shape: Any,
-    mean: float,
-    scale: float,
-    dtype: Any = None,
-    name: str | None = None,
-    seed: int | None = None,
-) -> Variable:
-    """Make a variable of numbers drawn from a normal distribution.
-
-    Args:
-        shape: of the variable.
-        mean: of the distribution.
-        scale: its standard deviation.
-        dtype: ``floatx`` unless given.
-        name: numbered unless given.
-        seed: makes the numbers the same each time.
-    """
-    generator = random.generator(seed)
-    drawn = torch.randn(sizes(shape), dtype=dtypes.to_torch(dtype), generator=generator)
-    return variable(drawn * scale + mean, dtype, name)
-
+_N = "dtype=None, name=None"
+op.spelled(
+    (f"zeros(shape, {_N})", lambda *given: _variable_of(0, *given), "Make a variable of 0."),
+    (f"ones(shape, {_N})", lambda *given: _variable_of(1, *given), "Make a variable of 1."),
+    (f"random_normal_variable(shape, mean, scale, {_N}, seed=None)", _normal, "Draw a variable."),
+    (f"random_uniform_variable(shape, low, high, {_N}, seed=None)", _uniform, "Draw a variable."),
+)
 
 # ------------------------------------------------------------------------------ reading, writing
-
-
-def is_variable(x: Any) -> bool:
-    """Tell whether something is a variable."""
-    return isinstance(x, Variable)
 
 
 def is_tensor(x: Any) -> bool:
@@ -117,7 +72,13 @@ def is_tensor(x: Any) -> bool:
 
 
 def is_keras_tensor(x: Any) -> bool:
-    """Tell whether something is a symbolic tensor."""
+    """Tell whether something is a symbolic tensor.
+
+    Raises:
+        ValueError: for what is no tensor at all, before Keras 3.
+    """
+    if eras.version() < (3,) and not is_tensor(x):
+        raise ValueError(f"is_keras_tensor takes a tensor; received {type(x).__name__}.")
     return isinstance(x, KerasTensor)
 
 
@@ -128,17 +89,9 @@ def get_value(x: Any) -> Any:
         TypeError: for a symbolic tensor, which holds nothing.
     """
     if isinstance(x, KerasTensor):
-        raise TypeError(
-            f"{x!r} is symbolic and holds no numbers: run it with K.function([inputs], [x])."
-        )
-    if not isinstance(x, (torch.Tensor, Variable)):
-        return x
-    return dtypes.to_numpy(as_tensor(x)).copy()[()]
-
-
-def batch_get_value(ops: Iterable[Any]) -> list[Any]:
-    """Return what several variables or tensors hold; see :func:`get_value`."""
-    return [get_value(x) for x in ops]
+        raise TypeError(f"{x!r} is symbolic: run it with K.function([inputs], [x]).")
+    x = x.value if isinstance(x, Variable) else x
+    return dtypes.to_numpy(x.to_dense()).copy()[()] if isinstance(x, torch.Tensor) else x
 
 
 def set_value(x: Any, value: Any) -> None:
@@ -155,14 +108,11 @@ def set_value(x: Any, value: Any) -> None:
     if isinstance(x, torch.Tensor):
         x = Variable.of(Holder(x), "value")
     if not isinstance(x, Variable):
-        raise TypeError(
-            f"set_value writes to a variable, such as optimizer.learning_rate or layer.kernel; "
-            f"received {x!r}."
-        )
+        raise TypeError(f"set_value writes to a variable, such as layer.kernel; received {x!r}.")
     x.assign(value)
 
 
-def batch_set_value(tuples: Iterable[tuple[Any, Any]]) -> None:
+def batch_set_value(tuples: Any) -> None:
     """Write numbers into several variables, given as pairs; see :func:`set_value`."""
     for x, value in tuples:
         set_value(x, value)
@@ -175,32 +125,29 @@ class Update(NamedTuple):
     value: Any
 
 
-def update(x: Variable, new_x: Any) -> Any:
+def update(x: Any, new_x: Any) -> Any:
     """Write a value into a variable, at once or, where it is symbolic, when a function runs.
 
     Returns:
         The variable, or the update to give to ``K.function``.
     """
-    if is_symbolic(new_x) or not phase.makes_updates():
+    if is_symbolic(new_x) or not makes_updates():
         return Update(x, new_x)
     set_value(x, new_x)
     return x
 
 
-def update_add(x: Variable, increment: Any) -> Any:
-    """Add to a variable; see :func:`update`."""
-    return update(x, x + increment)
-
-
-def update_sub(x: Variable, decrement: Any) -> Any:
-    """Subtract from a variable; see :func:`update`."""
-    return update(x, x - decrement)
-
-
-def moving_average_update(x: Variable, value: Any, momentum: Any) -> Any:
+def moving_average_update(x: Any, value: Any, momentum: Any) -> Any:
     """Move a variable towards a value: ``x * momentum + value * (1 - momentum)``; see update."""
     return update(x, x - (x - value) * (1 - momentum))
 
+
+op.spelled(
+    ("batch_get_value(ops)", lambda xs: list(map(get_value, xs)), "Return what several hold."),
+    ("is_variable(x)", lambda x: isinstance(x, Variable), "Tell whether it is a variable."),
+    ("update_add(x, increment)", lambda x, by: update(x, x + by), "Add to a variable."),
+    ("update_sub(x, decrement)", lambda x, by: update(x, x - by), "Subtract from a variable."),
+)
 
 # ------------------------------------------------------------------------------- names, settings
 
@@ -226,15 +173,10 @@ def clear_session(free_memory: bool = True) -> None:
         free_memory: whether to collect models that nobody holds any more.
     """
     registry.reset_names()
-    phase.free_learning_phase()
-    draws.forget_seeds()
+    free_learning_phase()
+    forget_seeds()
     if free_memory:
         gc.collect()
-
-
-def backend() -> str:
-    """Return ``'torch'``: what computes."""
-    return "torch"
 
 
 def image_dim_ordering() -> str:
@@ -251,28 +193,54 @@ def set_image_dim_ordering(dim_ordering: str) -> None:
     Raises:
         ValueError: for any other value.
     """
-    layouts = {"tf": "channels_last", "th": "channels_first"}
-    if dim_ordering not in layouts:
+    if dim_ordering not in ("tf", "th"):
         raise ValueError(f"dim_ordering must be 'tf' or 'th'; received {dim_ordering!r}.")
-    config.set_image_data_format(layouts[dim_ordering])
+    config.set_image_data_format("channels_last" if dim_ordering == "tf" else "channels_first")
 
 
-@contextlib.contextmanager
-def name_scope(name: str) -> Iterator[None]:
-    """Surround code with a label, which has no effect: torch names no operations."""
-    yield
+def set_legacy_weight_ordering(value: bool) -> None:
+    """Take ``False``: weights are in today's order.
+
+    Raises:
+        ValueError: for ``True``.
+    """
+    if value:
+        raise ValueError("Keras 0.3's order of weights is not supported: leave the call out.")
 
 
-def standardize_dtype(dtype: Any) -> str:
-    """Return Keras' name of a dtype given as a string, or as one of torch, numpy or Python."""
-    return dtypes.name_of(dtype)
+_INTEGERS = ("int", "uint")
+op.spelled(
+    ("is_float_dtype(dtype)", lambda one: dtypes.to_torch(one).is_floating_point, "Tell floats."),
+    (
+        "is_int_dtype(dtype)",
+        lambda one: dtypes.name_of(one).startswith(_INTEGERS),
+        "Tell integers.",
+    ),
+    ("standardize_dtype(dtype)", dtypes.name_of, "Return Keras' name of a dtype."),
+    # What need not be done on torch.
+    ("eager(func)", lambda func: func, "Return the function: tensors are computed at once."),
+    ("legacy_weight_ordering()", lambda: False, "Return False: weights are in today's order."),
+    ("manual_variable_initialization(value)", lambda _: None, "Do nothing: variables have values."),
+    ("symbolic(func)", lambda func: func, "Return the function: symbolic tensors tell themselves."),
+)
+
+# What cannot be done on torch, and what to do instead.
+_CTC = "ctc_cost ctc_create_skip_idxs ctc_interleave_blanks ctc_path_probs ctc_update_log_p"
+_GONE = {
+    "control_dependencies": "what is computed first is what the script computes first",
+    "get_session": "there is no session: read with K.get_value or K.eval, run with K.function",
+    "set_session": "there is no session: choose the device with keras.config.set_device",
+    **dict.fromkeys(_CTC.split(), "it was a part of Theano's K.ctc_batch_cost: call that"),
+}
 
 
-def is_float_dtype(dtype: Any) -> bool:
-    """Tell whether a dtype is one of real floats."""
-    return dtypes.to_torch(dtype).is_floating_point
+def _refusing(name: str) -> Callable:
+    def refuse(*args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(f"K.{name} is not supported on torch: {_GONE[name]}.")
+
+    refuse.__name__, refuse.__doc__ = name, f"Refuse: {_GONE[name]}."
+    return refuse
 
 
-def is_int_dtype(dtype: Any) -> bool:
-    """Tell whether a dtype is one of integers; booleans are none."""
-    return dtypes.name_of(dtype).startswith(("int", "uint"))
+for _name in _GONE:
+    op.plain(_refusing(_name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from torchkeras import config
 from torchkeras.callbacks.callback import Callback, Logs, float_logs
 
 Values = Iterable[tuple[str, Any]]
@@ -286,7 +288,13 @@ class ProgbarLogger(Callback):
 
 
 def write(text: str) -> None:
-    """Write to standard output at once; ``=`` stands for the bar where it cannot be encoded."""
+    """Write to standard output at once; ``=`` stands for the bar where it cannot be encoded.
+
+    Without interactive logging the text goes to the logger ``'torchkeras'``.
+    """
+    if not config.is_interactive_logging_enabled():
+        logging.getLogger("torchkeras").info(text.strip())
+        return
     stream = sys.stdout
     try:
         stream.write(text)

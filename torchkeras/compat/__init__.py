@@ -5,8 +5,11 @@ from typing import Any
 from torchkeras import registry
 from torchkeras.compat.arguments import RENAMED
 from torchkeras.compat.finder import install
+from torchkeras.compat.modules import LAYERS, NAMES
 
 registry.rename_arguments(RENAMED)
+registry.rename_classes("layer", LAYERS)
+registry.rename_classes("regularizer", NAMES["regularizers"])
 
 
 def load_ipython_extension(ipython: Any) -> None:

@@ -66,7 +66,8 @@ _ROWS: dict[str, str] = {
     "constraints": "constraints constraints.constraints",
     "distillation": "distillation distillation.distillation_loss distillation.distiller",
     "distribution": "distribution distribution.distribution_lib",
-    "dtypes": "dtype_policies dtype_policies.dtype_policy dtype_policies.dtype_policy_map",
+    "dtype_policies dtypes": """dtype_policies dtype_policies.dtype_policy
+        dtype_policies.dtype_policy_map""",
     "mixed_precision dtypes": """mixed_precision mixed_precision.dtype_policy
         mixed_precision.experimental mixed_precision.loss_scale
         mixed_precision.loss_scale_optimizer mixed_precision.policy""",
@@ -92,11 +93,14 @@ _ROWS: dict[str, str] = {
         metrics.correlation_metrics metrics.f_score_metrics metrics.hinge_metrics
         metrics.iou_metrics metrics.metric metrics.metrics metrics.probabilistic_metrics
         metrics.py_metric metrics.reduction_metrics metrics.regression_metrics""",
+    "losses utils": "utils.losses_utils",
+    "metrics utils": "metrics.metrics_utils utils.metrics_utils",
     "models": """engine.training engine.training_v1 legacy.models models models.cloning
         models.functional models.model models.sequential models.variable_mapping""",
     "models layers": "layers.containers",
-    "ops": """ops ops.core ops.einops ops.function ops.image ops.linalg ops.math ops.nn ops.node
-        ops.numpy ops.operation ops.operation_utils ops.symbolic_arguments""",
+    "graph": "backend.common.keras_tensor ops.function ops.node ops.operation",
+    "ops": """ops ops.core ops.einops ops.image ops.linalg ops.math ops.nn ops.numpy
+        ops.operation_utils ops.symbolic_arguments""",
     "optimizers": """optimizer_v1 optimizer_v2 optimizers optimizers.base_optimizer
         optimizers.experimental optimizers.legacy optimizers.legacy_learning_rate_decay
         optimizers.loss_scale_optimizer optimizers.optimizer optimizers.optimizer_experimental
@@ -110,6 +114,7 @@ _ROWS: dict[str, str] = {
     "preprocessing.text": "legacy.preprocessing.text preprocessing.text",
     "quantizers": "quantizers quantizers.quantizers",
     "random": "random random.random random.seed_generator",
+    "rematerialization": "backend.common.remat",
     "regularizers": "regularizers regularizers.regularizers",
     # The names of the user's own objects are the registry's.
     "saving registry": """engine.saving legacy.saving legacy.saving.legacy_h5_format
@@ -119,17 +124,19 @@ _ROWS: dict[str, str] = {
     "training": """engine.compile_utils engine.data_adapter engine.training_arrays
         engine.training_generator engine.training_utils trainers trainers.compile_utils
         trainers.data_adapters trainers.epoch_iterator trainers.trainer""",
+    "stateless": "backend.common.stateless_scope",
     "tree": "tree tree.tree_api utils.nest utils.tree",
     "utils": """utils utils.all_utils utils.audio_dataset
         utils.audio_dataset_utils utils.bounding_boxes utils.conv_utils utils.data_utils
         utils.dataset_utils utils.dtype_utils utils.feature_space utils.file_utils
         utils.generic_utils utils.image_dataset utils.image_dataset_utils utils.image_utils
-        utils.io_utils utils.layer_utils utils.legacy utils.losses_utils utils.metrics_utils
+        utils.io_utils utils.layer_utils utils.legacy
         utils.model_visualization utils.multi_gpu_utils utils.naming utils.np_utils
         utils.numerical_utils utils.progbar utils.python_utils utils.rng_utils utils.sequence_utils
         utils.summary_utils utils.text_dataset utils.text_dataset_utils utils.tf_utils
         utils.timeseries_dataset utils.timeseries_dataset_utils utils.torch_utils
         utils.traceback_utils utils.training_utils utils.vis_utils utils.visualize_util""",
+    "variable": "backend.common.name_scope backend.common.variables",
     "visualization": "visualization",
     "wrappers": """wrappers wrappers.scikit_learn wrappers.sklearn_wrapper""",
 }
@@ -215,6 +222,18 @@ def keras_version() -> str:
     return ".".join(map(str, current))
 
 
+# Layers that were called otherwise, in scripts and in configs.
+LAYERS: dict[str, str] = {
+    "AtrousConv1D": "Conv1D",
+    "AtrousConv2D": "Conv2D",
+    "AtrousConvolution1D": "Conv1D",
+    "AtrousConvolution2D": "Conv2D",
+    "Deconv2D": "Conv2DTranspose",
+    "Deconv3D": "Conv3DTranspose",
+    "Deconvolution2D": "Conv2DTranspose",
+    "Deconvolution3D": "Conv3DTranspose",
+}
+
 # Path -> old name -> the name it has now in the same module, or the thing itself.
 NAMES: dict[str, dict[str, str | Callable]] = {
     "": {"version": keras_version},
@@ -224,6 +243,7 @@ NAMES: dict[str, dict[str, str | Callable]] = {
         "lesser_equal": "less_equal",
     },
     "constraints": {"maxnorm": "MaxNorm", "nonneg": "NonNeg", "unitnorm": "UnitNorm"},
+    "layers": LAYERS,
     "optimizers": {
         "sgd": "SGD",
         "rmsprop": "RMSprop",

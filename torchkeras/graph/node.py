@@ -71,6 +71,33 @@ class Node:
         found = list(self.parents) or [self.tensor(0)]
         return found[0] if len(found) == 1 else found
 
+    @property
+    def input_tensors(self) -> list[KerasTensor]:
+        """The symbolic inputs, in a list."""
+        return list(self.parents) or self.output_tensors
+
+    @property
+    def output_tensors(self) -> list[KerasTensor]:
+        """The symbolic outputs, in a list."""
+        return [self.tensor(index) for index in range(len(self.specs))]
+
+    @property
+    def inbound_layers(self) -> list[Any]:
+        """What the inputs come from."""
+        return [tensor.source for tensor in self.parents]
+
+    @property
+    def outbound_layer(self) -> Any:
+        """What was called."""
+        return self.operation
+
+
+def enter(operation: Any, tensor: KerasTensor) -> None:
+    """Let a graph begin at a symbolic tensor that exists, as the output of an operation."""
+    node = Node(operation, (), {}, [Spec(tensor.shape, tensor.dtype)], 0)
+    node._outputs[0] = weakref.ref(tensor)
+    tensor._node, tensor._index = node, 0
+
 
 def _same(leaf: Any) -> Any:
     return leaf

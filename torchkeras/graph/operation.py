@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras import ops, registry, tree
+from torchkeras import dtypes, ops, random, registry, tree
 from torchkeras.graph import shapes
 from torchkeras.graph.node import connect
-from torchkeras.graph.tensor import KerasTensor
+from torchkeras.graph.tensor import KerasTensor, Spec
 from torchkeras.ops import table
 
 # Python's operators, with the class that Keras records for each.
@@ -33,6 +33,7 @@ KERAS_NAMES: dict[Callable, str] = {
     operator.le: "LessEqual",
     operator.gt: "Greater",
     operator.ge: "GreaterEqual",
+    operator.eq: "Equal",
     operator.ne: "NotEqual",
     operator.and_: "LogicalAnd",
     operator.or_: "LogicalOr",
@@ -40,7 +41,33 @@ KERAS_NAMES: dict[Callable, str] = {
     operator.invert: "LogicalNot",
     operator.getitem: "GetItem",
 }
-_BY_KERAS_NAME = {name: function for function, name in KERAS_NAMES.items()}
+# What torch calls for an operator with a real tensor on its left, and the operator: of shapes that
+# are worked out, and with a name in Keras' configs.
+_METHODS = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "__floordiv__": operator.floordiv,
+    "remainder": operator.mod,
+    "__pow__": operator.pow,
+    "matmul": operator.matmul,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "__and__": operator.and_,
+    "__or__": operator.or_,
+    "__xor__": operator.xor,
+}
+_OPERATORS = {
+    getattr(home, name): function
+    for home in (torch, torch.Tensor)
+    for name, function in _METHODS.items()
+    if hasattr(home, name)
+}
 _KERAS_MODULE = "keras.src.ops.numpy"
 # Where functions live that a config may name: torch's, and those that other modules add.
 HOMES: dict[str, Any] = {
@@ -51,6 +78,7 @@ HOMES: dict[str, Any] = {
     "torch.fft": torch.fft,
     "torch.Tensor": torch.Tensor,
     "torchkeras.ops": ops,
+    "torchkeras.random": random,
 }
 # What a raw module's call comes down to where it keeps a state or asks whether it is training.
 _OF_MODULES = frozenset(
@@ -90,7 +118,7 @@ class TorchCall:
 
     def _arranged(self, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Return all arguments of a call, the settings among them."""
-        if self.settings and self._known:
+        if self._known and (self.settings or kwargs):
             return self._known.joined(args, {**kwargs, **self.settings})
         return args, {**kwargs, **self.settings}
 
@@ -102,8 +130,11 @@ class TorchCall:
         """
         try:
             given, named = self._arranged(args, kwargs)
-            of_call = shapes.of_elements if self._is_elementwise(args, kwargs) else shapes.of_call
-            specs = of_call(self.function, tuple(given), named, self.name)
+            specs = self._worked_out(given, named)
+            if specs is None:
+                is_elementwise = self._is_elementwise(args, kwargs)
+                of_call = shapes.of_elements if is_elementwise else shapes.of_call
+                specs = of_call(self.function, tuple(given), named, self.name)
         except Exception as error:
             given = filter(shapes.is_symbolic_leaf, tree.leaves((args, kwargs)))
             kind = TypeError if isinstance(error, TypeError) else ValueError
@@ -111,6 +142,15 @@ class TorchCall:
                 f"{self.name!r} cannot be called on {', '.join(map(repr, given))}: {error}"
             ) from error
         return connect(self, args, kwargs, specs)
+
+    def _worked_out(self, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Return what comes out where the operation says so itself; else ``None``."""
+        if self._known is None or self._known.spec is None:
+            return None
+        found = self._known.spec(**self._known.joined(args, kwargs)[1])
+        pairs = found if isinstance(found, list) else [found]
+        specs = [p and Spec(tuple(p[0]), dtypes.name_of(p[1])) for p in pairs]
+        return tuple(specs) if isinstance(found, list) else specs[0]
 
     def _is_elementwise(self, args: tuple, kwargs: dict[str, Any]) -> bool:
         has_lists = any(map(tree.is_nested, (*args, *kwargs.values())))
@@ -180,8 +220,8 @@ class TorchCall:
         module = str(config.get("module"))
         if not module.startswith(("keras.src.ops", "keras.ops")):
             return None
-        if title in _BY_KERAS_NAME:
-            return cls(_BY_KERAS_NAME[title], name)
+        if title == "GetItem":
+            return cls(operator.getitem, name)
         known = table.operation_named(module, title)
         if known is None:
             raise ValueError(
@@ -230,7 +270,10 @@ def record(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
             f"{title} changes a tensor in place, and a symbolic tensor has no place yet: use the "
             "function that returns a new one."
         )
-    _refuse_modules(title, args, kwargs)
+    if getattr(random, title, None) is not function:
+        _refuse_modules(title, args, kwargs)
+    if len(args) == 2 and not kwargs:
+        function = _OPERATORS.get(function, function)
     known = table.operation_of(function)
     if known is None or not known.class_name:
         return TorchCall(function).on(*args, **kwargs)

@@ -438,7 +438,7 @@ def _source(part: Any, names: dict[str, Any], variable: dict[int, str]) -> str:
 def _places(structure: Any) -> list[tuple[Any, ...]]:
     """Return the keys that lead to each leaf, in the order of ``tree.leaves``."""
     if isinstance(structure, Mapping):
-        return [(key, *rest) for key in sorted(structure) for rest in _places(structure[key])]
+        return [(key, *rest) for key in tree.keys(structure) for rest in _places(structure[key])]
     if isinstance(structure, (list, tuple)):
         return [(key, *rest) for key, part in enumerate(structure) for rest in _places(part)]
     return [()]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from torchkeras import dtypes, tree
+from torchkeras import dtypes, seeds, tree
 from torchkeras.graph.tensor import KerasTensor, Spec
 
 # What unknown dimensions are in the two trials: the number of samples, and others, which poolings
@@ -25,7 +25,7 @@ _REAL = 2**16
 _ARITHMETIC = frozenset(
     getattr(operator, name) for name in "add sub mul truediv floordiv mod pow".split()
 )
-_COMPARISONS = frozenset(getattr(operator, name) for name in "lt le gt ge ne".split())
+_COMPARISONS = frozenset(getattr(operator, name) for name in "lt le gt ge eq ne".split())
 
 
 class _Trial(threading.local):
@@ -46,7 +46,8 @@ def in_trial() -> bool:
 def _trying() -> Iterator[None]:
     _trial.depth += 1
     try:
-        yield
+        with seeds.on_trial():
+            yield
     finally:
         _trial.depth -= 1
 

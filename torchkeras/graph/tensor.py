@@ -165,7 +165,8 @@ class KerasTensor:
         raise self._refuse("it cannot be an index")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None):
-        raise self._refuse("it cannot become a numpy array")
+        # Of the type that Keras raises.
+        raise ValueError(self._refuse("it cannot become a numpy array"))
 
     def __iter__(self):
         raise self._refuse("it cannot be iterated over; use torch.unbind(x, dim)")
@@ -196,6 +197,7 @@ def _record(function: Callable, args: tuple, kwargs: dict[str, Any]) -> Any:
 
 
 def _of_torch(other: Any) -> Any:
+    """Make a tensor of an array, which knows nothing of tensors in its own operators."""
     if isinstance(other, np.generic):
         return other.item()
     return torch.as_tensor(other) if isinstance(other, np.ndarray) else other
@@ -204,8 +206,7 @@ def _of_torch(other: Any) -> Any:
 def _operator(function: Callable, is_reflected: bool = False) -> Callable:
     @functools.wraps(function)
     def operate(self: KerasTensor, *others: Any) -> KerasTensor:
-        if is_reflected:  # numpy's own operators know nothing of tensors
-            others = tuple(map(_of_torch, others))
+        others = tuple(map(_of_torch, others))
         args = (*others, self) if is_reflected else (self, *others)
         return _record(function, args, {})
 

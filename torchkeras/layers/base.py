@@ -13,14 +13,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras import config, dtypes, eras, graph, initializers, registry, regularizers, tree
+from torchkeras import (
+    config,
+    dtypes,
+    eras,
+    graph,
+    initializers,
+    registry,
+    regularizers,
+    rematerialization,
+    tree,
+)
+from torchkeras.dtype_policies import DTypePolicyMap
 from torchkeras.graph import shapes
 from torchkeras.layers import activity, masks, values
 from torchkeras.layers.calls import Called
+from torchkeras.layers.stateless import stateless_call
 from torchkeras.layers.structures import as_shapes
 from torchkeras.layers.tracking import holds_state, track
 from torchkeras.layers.weighted import resolve
-from torchkeras.variable import Variable
+from torchkeras.variable import Variable, current_path
 
 # What nn.Module itself calls: an attribute of the same name breaks it far from the cause.
 _MODULE_NEEDS = frozenset(
@@ -118,6 +130,8 @@ class Layer(Called):
             _first_dtype=None,
             _initial_weights=None,
         )
+        if rematerialization.current() is not None:
+            layer.__dict__["_remat"] = rematerialization.current()
         if cls._makes_masks:
             masks.use()
         return layer
@@ -176,11 +190,15 @@ class Layer(Called):
     def _complete_build(self, input_shape: Any) -> None:
         """After ``build``: draw the declared weights, take given ones, set mode and flags."""
         for row in self.weight_map:
-            initializer = getattr(self, f"{row.name}_initializer", None)
-            if initializer is not None and resolve(self, row.path) is not None:
+            initializer = getattr(self, f"{row.name}_initializer", row)
+            if initializer is not row and resolve(self, row.path) is not None:
                 variable = self._variable(row)
+                initializer = initializer or initializers.get("glorot_uniform")  # as in Keras
                 variable.assign(initializers.draw(initializer, variable.shape, variable.dtype))
-        self._name_sublayers()
+        former = self.path
+        if not self._scope and current_path():
+            self.__dict__["_scope"] = current_path()
+        self._name_sublayers(former)
         self._probed.clear()
         if shapes.in_trial():  # what follows may write to what is there now
             kept = [(buffer, buffer.clone()) for buffer in self.buffers()]
@@ -229,7 +247,7 @@ class Layer(Called):
             self._adopt(value, value, key=name)
             return
         if isinstance(value, torch.Tensor):
-            row = next((row for row in type(self).weight_map if row.name == name), None)
+            row = next((row for row in self.weight_map if row.name == name), None)
             if row is not None and self.built:
                 self._replace(row, value)
                 return
@@ -295,7 +313,7 @@ class Layer(Called):
         for row in rows:
             if row.path == name:
                 return self._variable(row)
-        for row in type(self).weight_map:
+        for row in self.weight_map:
             if row.name == name:
                 held = resolve(self, row.path)
                 return None if held is None else self._variable(row)
@@ -346,6 +364,8 @@ class Layer(Called):
         if graph.nodes_of(self):
             return tree.map_structure(lambda tensor: tensor.shape, self.output)
         return self.compute_output_shape(self.input_shape)
+
+    stateless_call = stateless_call
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments that make this layer again, as plain Python values."""
@@ -414,6 +434,8 @@ def _completed(build: Callable) -> Callable:
     def complete(self: Layer, *args: Any, **kwargs: Any) -> Any:
         if self._building == 0:
             self._finish_paths()
+            if isinstance(self.dtype_policy, DTypePolicyMap):
+                self.dtype_policy = self.dtype_policy.at(self.path)
         self.__dict__["_building"] += 1
         try:
             result = build(self, *args, **kwargs)
@@ -431,6 +453,7 @@ def _completed(build: Callable) -> Callable:
 
 
 Layer.build = _completed(Layer.build)
+graph.Operation.register(Layer)
 # Of a module; a model's own method refuses where it is not built.
 _parameters = nn.Module.parameters
 

@@ -19,6 +19,7 @@ from torchkeras.layers.mode import is_chosen, mode
 from torchkeras.layers.spec import InputSpec
 from torchkeras.layers.structures import of_any_batch, shape_of
 from torchkeras.layers.symbolic import Symbolic
+from torchkeras.rematerialization import RematScope, remat
 from torchkeras.variable import Variable, as_tensor
 
 _ARRAYS = (Variable, np.ndarray, np.generic)
@@ -62,10 +63,14 @@ class Called(Symbolic):
     # Whether calls of it may make masks where there were none.
     _makes_masks: bool = False
     _is_model: bool = False
+    # What the backward pass computes again, for a layer made in a RematScope.
+    _remat: RematScope | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         own = cls.__dict__
+        if "get_output_shape_for" in own and "compute_output_shape" not in own:
+            cls.compute_output_shape = own["get_output_shape_for"]
         if "call" in own:
             if not registry.is_own(cls):
                 cls.call = phase.follows_phase(own["call"])
@@ -152,11 +157,43 @@ class Called(Symbolic):
         return outputs
 
     def _compute(self, args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run ``call``, in the backward pass again where the layer was made for that."""
+        if self._remat is None or not torch.is_grad_enabled():
+            return self._compute_once(args, kwargs)
+        if self._remat.mode == "activations" and getattr(self, "activation", None) is not None:
+            held = self.__dict__.pop("activation", None)
+            self.__dict__["activation"] = remat(self.activation if held is None else held)
+            try:
+                return self._compute_once(args, kwargs)
+            finally:
+                del self.__dict__["activation"]
+                if held is not None:
+                    self.__dict__["activation"] = held
+        if not self._remat.applies_to(self, args):
+            return self._compute_once(args, kwargs)
+        training = self.training
+
+        def compute(*args: Any, **kwargs: Any) -> Any:
+            with mode(self, training):  # which may be another by the time of the backward pass
+                return self._compute_once(args, kwargs)
+
+        return remat(compute)(*args, **kwargs)
+
+    def _compute_once(self, args: tuple, kwargs: dict[str, Any]) -> Any:
         """Run ``call``; under a policy of mixed precision with weights cast."""
-        if self.dtype_policy.is_mixed or mixed.is_casting():
-            with mixed.cast_weights(self):
-                return self.call(*args, **kwargs)
-        return self.call(*args, **kwargs)
+        try:
+            if self.dtype_policy.is_mixed or mixed.is_casting():
+                with mixed.cast_weights(self):
+                    return self.call(*args, **kwargs)
+            return self.call(*args, **kwargs)
+        except Exception as error:
+            # Of the innermost layer alone; Python 3.10 has no notes.
+            if hasattr(error, "add_note") and not hasattr(error, "__notes__"):
+                error.add_note(
+                    f"Raised in the call of layer {self.name!r} ({type(self).__name__}) on inputs "
+                    f"of shape {shape_of(args[0])}."
+                )
+            raise
 
     def _with_inputs_first(
         self, args: tuple, kwargs: dict[str, Any]
@@ -190,6 +227,7 @@ class Called(Symbolic):
             and not ("call" in self.__dict__ or "forward" in self.__dict__)
             and not self._is_model
             and self.activity_regularizer is None
+            and self._remat is None
             and not (policy.is_mixed or activity.in_use() or masks.in_use())
             and phase.forced_learning_phase() is None
             and "training" not in self._call_arguments

@@ -50,13 +50,22 @@ class Contributing(Weighted):
                 f"add_metric: layer {self.name!r} was given {value!r}; it takes a tensor computed "
                 "in call(). What is symbolic is reported by a layer called on it."
             )
+        self._make_added_metric(name, aggregation).update_state(value.detach())
+
+    def _make_added_metric(self, name: str | None, aggregation: str | None) -> Any:
+        """Return the running mean of a value that is reported, the same at each call."""
         if aggregation not in ("mean", None):
             raise ValueError(f"add_metric: aggregation must be 'mean'; received {aggregation!r}.")
         if name is None:
             raise ValueError(f"add_metric: layer {self.name!r} needs a name for the value.")
         if name not in self._added_metrics:
             self._added_metrics[name] = registry.find("metric", "Mean")(name=name)
-        self._added_metrics[name].update_state(value.detach())
+        return self._added_metrics[name]
+
+    @property
+    def updates(self) -> list[Any]:
+        """An empty list: what ``add_update`` is given is done in the call."""
+        return []
 
     def _penalize(self, penalty: torch.Tensor) -> None:
         """Keep a penalty of the call that is under way."""

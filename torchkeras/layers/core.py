@@ -38,7 +38,7 @@ class InputLayer(Layer):
         dtype: the input's dtype; ``floatx`` unless given.
         sparse: must be false: torch's layers take dense tensors.
         batch_shape: the shape with the batch in front, instead of ``shape``.
-        input_tensor: must be ``None``: functional models are not supported yet.
+        input_tensor: a symbolic tensor that enters the model, instead of ``shape``.
         optional: whether ``None`` may be fed; must be false.
         ragged: must be false.
         name: the layer's name.
@@ -62,9 +62,21 @@ class InputLayer(Layer):
         name: str | None = None,
         **kwargs: Any,
     ):
-        arguments.refuse(
-            "InputLayer", sparse=sparse, ragged=ragged, input_tensor=input_tensor, optional=optional
-        )
+        arguments.refuse("InputLayer", sparse=sparse, ragged=ragged, optional=optional)
+        if input_tensor is not None:
+            if not isinstance(input_tensor, KerasTensor):
+                raise ValueError(
+                    f"Input: tensor must be a symbolic one; received {type(input_tensor).__name__}."
+                )
+            known = input_tensor.shape
+            given = known[1:] if shape is None else (shape,) if isinstance(shape, int) else shape
+            given = known if batch_shape is None and given == known[1:] else batch_shape or given
+            if tuple(given) != known or batch_size not in (None, known[0]):
+                raise ValueError(
+                    f"Input: the tensor has shape {known}; leave shape, batch_shape and "
+                    "batch_size out."
+                )
+            shape, batch_size, batch_shape, dtype = None, None, known, input_tensor.dtype
         super().__init__(name=name, dtype=None, **kwargs)
         if batch_shape is not None and batch_size is not None:
             raise ValueError(
@@ -86,6 +98,8 @@ class InputLayer(Layer):
         self.input_dtype = dtypes.name_of(dtype)
         self.sparse = self.ragged = self.optional = False
         self.built = True
+        if input_tensor is not None:
+            graph.enter(self, input_tensor)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the input."""
@@ -140,7 +154,7 @@ def Input(
         sparse: must be false.
         batch_shape: the shape with the batch in front, instead of ``shape``.
         name: name of the input.
-        tensor: must be ``None``: functional models are not supported yet.
+        tensor: a symbolic tensor that becomes the input, instead of ``shape``.
         optional: must be false.
         ragged: must be false.
 

@@ -33,7 +33,8 @@ class Masking(Layer):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Set the masked steps to 0."""
-        return inputs.masked_fill(~self.compute_mask(inputs).unsqueeze(-1), 0)
+        counts = Masking.compute_mask(self, inputs)  # a subclass may give another mask
+        return inputs.masked_fill(~counts.unsqueeze(-1), 0)
 
     def compute_mask(self, inputs: torch.Tensor, mask: Any = None) -> torch.Tensor:
         """Return which steps are not masked, whatever mask came with the input."""

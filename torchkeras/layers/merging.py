@@ -12,8 +12,10 @@ import torch
 from torch.nn import functional
 
 from torchkeras import config
+from torchkeras.graph import KerasTensor
 from torchkeras.layers.base import Layer
 from torchkeras.registry import register
+from torchkeras.variable import as_tensor
 
 Shape = tuple[int | None, ...]
 
@@ -106,7 +108,7 @@ class MergeLayer(Layer):
         rank = max(x.ndim for x in inputs)
         merged = None
         for x, one in zip(inputs, mask, strict=True):
-            one = _with_axes(one, rank - x.ndim)
+            one = _with_axes(_tensor(one), rank - x.ndim)
             merged = one if merged is None else torch.logical_or(merged, one)
         return merged
 
@@ -362,10 +364,11 @@ class Concatenate(MergeLayer):
         self._check_masks(inputs, mask)
         if all(one is None for one in mask):
             return None
-        masks = [
-            x.new_ones((), dtype=torch.bool).expand(x.shape) if one is None else self._over(one, x)
-            for x, one in zip(inputs, mask, strict=True)
-        ]
+        masks = []
+        for x, one in zip(inputs, mask, strict=True):
+            x = _tensor(x)
+            every = torch.ones_like(x, dtype=torch.bool)
+            masks.append(every if one is None else self._over(_tensor(one), x))
         return torch.cat(masks, dim=self.axis).any(-1)
 
     def _check(self, shapes: list[Shape]) -> None:
@@ -470,6 +473,11 @@ class Dot(MergeLayer):
             raise self._misfit(shapes, f"their sizes along axes={self.axes} differ")
         if len({shape[0] for shape in shapes} - {None}) > 1:
             raise self._misfit(shapes, "their batch sizes differ")
+
+
+def _tensor(x: Any) -> Any:
+    """Return a tensor of an array or a Variable; symbolic tensors as they are."""
+    return x if isinstance(x, (torch.Tensor, KerasTensor)) else as_tensor(x)
 
 
 def _with_axes(tensor: torch.Tensor, count: int) -> torch.Tensor:

@@ -38,7 +38,7 @@ def flat_shapes(given: Any) -> list[tuple[int | None, ...]]:
     """Return the shapes in a structure of shapes, in the order of ``tree.leaves``."""
     if is_shape(given):
         return [tuple(given)]
-    parts = (given[name] for name in sorted(given)) if isinstance(given, Mapping) else given
+    parts = (given[name] for name in tree.keys(given)) if isinstance(given, Mapping) else given
     return [shape for part in parts for shape in flat_shapes(part)]
 
 

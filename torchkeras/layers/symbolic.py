@@ -146,6 +146,10 @@ class Symbolic(Contributing):
             self._probed[key] = tree.map_structure(lambda spec: spec.shape, specs)
         return self._probed[key]
 
+    def get_output_shape_for(self, input_shape: Any) -> Any:
+        """Do :meth:`compute_output_shape`, under Keras 1's name; a subclass may write either."""
+        return self.compute_output_shape(input_shape)
+
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
         """Return the mask of the outputs.
 
@@ -187,6 +191,13 @@ class Symbolic(Contributing):
             AttributeError: when it was not called on a symbolic tensor.
         """
         return self._first_node("output").output
+
+    @property
+    def inbound_nodes(self) -> list[graph.Node]:
+        """The layer's calls on symbolic tensors, oldest first."""
+        return graph.nodes_of(self)
+
+    _inbound_nodes = inbound_nodes
 
     def get_input_at(self, node_index: int) -> Any:
         """Return the symbolic input of a call, counted from 0."""

@@ -13,6 +13,7 @@ from torch import nn
 from torchkeras import config, constraints, dtypes, initializers, regularizers
 from torchkeras.layers.tracking import WeightList
 from torchkeras.registry import Configurable
+from torchkeras.seeds import SeedGenerator
 from torchkeras.variable import SAME, Variable, Weight, check_aggregation
 
 # BatchNorm's counter of batches is torch's own; Keras has no such weight.
@@ -119,7 +120,7 @@ class Weighted(Configurable, nn.Module):
         """
         if not self.trainable:
             return WeightList([], self, True)
-        own = [v for v in self._own_variables(True) if v.parameter.requires_grad]
+        own = [v for v in self._own_variables(True) if v.requires_grad]
         inside = [v for layer in self._sublayers() for v in layer.trainable_weights]
         return WeightList(_distinct(own + inside), self, True)
 
@@ -148,9 +149,24 @@ class Weighted(Configurable, nn.Module):
     def non_trainable_weights(self, weights: Sequence[Any]) -> None:
         self._take(weights, False)
 
-    variables = weights
+    @property
+    def variables(self) -> list[Variable]:
+        """The weights, and the states of the seed generators that are attributes of a layer."""
+        kept = [v.state for v in self.__dict__.values() if isinstance(v, SeedGenerator)]
+        own = self._own_variables(True) + self._own_variables(False) + kept
+        return _distinct(own + [v for layer in self._sublayers() for v in layer.variables])
+
+    @property
+    def non_trainable_variables(self) -> list[Variable]:
+        """The variables that training does not move; all of them when the layer is not trainable.
+
+        Unlike ``non_trainable_weights`` they count the states of seed generators.
+        """
+        moved = {id(variable.parameter) for variable in self.trainable_weights}
+        return [variable for variable in self.variables if id(variable.parameter) not in moved]
+
     trainable_variables = _trainable_weights = trainable_weights
-    non_trainable_variables = _non_trainable_weights = non_trainable_weights
+    _non_trainable_weights = non_trainable_weights
 
     def _take(self, weights: Sequence[Any], trainable: bool) -> list[Variable]:
         """Make weights of this layer of what is none yet, of a list that Keras 1 and 2 kept.

@@ -9,11 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torchkeras.losses.crossentropy import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    SparseCategoricalCrossentropy,
-)
+from torchkeras.losses.crossentropy import BinaryCrossentropy, CategoricalCrossentropy
 from torchkeras.losses.loss import Loss, LossFunctionWrapper
 from torchkeras.registry import is_builtin
 
@@ -37,12 +33,14 @@ def check_targets(loss: Loss, y_true: Any, output_shape: Sequence[int | None]) -
             0 to 1 with binary_crossentropy of probabilities, or a shape that cannot match the
             output's. It says what came, what was expected and what to do.
     """
+    if loss.targets == "labels":
+        return
     is_function = type(loss) is LossFunctionWrapper and is_builtin(loss.fn)
     if not is_builtin(type(loss)) or (type(loss) is LossFunctionWrapper and not is_function):
         return
     target: Shape = tuple(y_true.shape)[1:]
     output: Shape = tuple(output_shape)[1:]
-    if isinstance(loss, SparseCategoricalCrossentropy):
+    if loss.targets == "classes":
         _check_classes(loss, y_true, target, output)
     elif not _matches(target, output):
         raise ValueError(_mismatch(loss, y_true, target, output))
@@ -77,10 +75,9 @@ def _mismatch(loss: Loss, y_true: Any, target: Shape, output: Shape) -> str:
     return f"{text} Change the last layer's output, or the targets."
 
 
-def _check_classes(
-    loss: SparseCategoricalCrossentropy, y_true: Any, target: Shape, output: Shape
-) -> None:
-    axis = loss.axis - 1 if loss.axis > 0 else loss.axis
+def _check_classes(loss: Loss, y_true: Any, target: Shape, output: Shape) -> None:
+    axis = getattr(loss, "axis", -1)
+    axis = axis - 1 if axis > 0 else axis
     classes = output[axis] if output else None
     expected = list(output)
     if expected:
@@ -109,10 +106,11 @@ def _matches_column(target: Shape, output: Shape, axis: int) -> bool:
     return len(target) == len(output) and _matches(target, tuple(column))
 
 
-def _check_range(loss: SparseCategoricalCrossentropy, y_true: Any, classes: int) -> None:
+def _check_range(loss: Loss, y_true: Any, classes: int) -> None:
     labels = y_true if isinstance(y_true, torch.Tensor) else torch.as_tensor(np.asarray(y_true))
-    if loss.ignore_class is not None:
-        labels = labels[labels != loss.ignore_class]
+    ignored = getattr(loss, "ignore_class", None)
+    if ignored is not None:
+        labels = labels[labels != ignored]
     if 0 in labels.shape:
         return
     least, largest = _ends(loss, labels, f"class numbers from 0 to {classes - 1}")

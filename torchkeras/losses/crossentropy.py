@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from torchkeras import config
+from torchkeras import config, eras
 from torchkeras.graph import records
 from torchkeras.losses.loss import LossFunctionWrapper
 from torchkeras.losses.tensors import as_float, as_tensor, pair, same_rank
@@ -15,7 +15,8 @@ from torchkeras.registry import register
 from torchkeras.warn import warn_user
 
 
-def _clip(probability: torch.Tensor) -> torch.Tensor:
+def clip(probability: torch.Tensor) -> torch.Tensor:
+    """Bring probabilities into [epsilon, 1 - epsilon], where logarithms are finite."""
     epsilon = config.epsilon()
     return probability.clamp(epsilon, 1.0 - epsilon)
 
@@ -31,7 +32,15 @@ def _binary(
     """Return the crossentropy of equally shaped tensors; reduction ``'none'`` or ``'mean'``."""
     if from_logits:
         return F.binary_cross_entropy_with_logits(y_pred, y_true, reduction=reduction)
-    probability = _clip(y_pred)
+    probability = clip(y_pred)
+    # Then the crossentropy of what a sigmoid gave was computed from the logits, without epsilon: a
+    # model's training keeps to torch's kernel.
+    if not y_pred.requires_grad and eras.value("binary_crossentropy.adds_epsilon"):
+        epsilon = config.epsilon()
+        values = -torch.lerp(
+            (1 - probability + epsilon).log(), (probability + epsilon).log(), y_true
+        )
+        return values.mean() if reduction == "mean" else values
     if probability.is_cpu:
         try:
             return F.binary_cross_entropy(probability, y_true, reduction=reduction)
@@ -43,7 +52,13 @@ def _binary(
     return values.mean() if reduction == "mean" else values
 
 
-def _smooth(y_true: torch.Tensor, label_smoothing: float, classes: int) -> torch.Tensor:
+def elementwise_binary(y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
+    """Return the binary crossentropy of each of equally shaped targets and probabilities."""
+    return _binary(y_true, y_pred, False, "none")
+
+
+def smooth(y_true: torch.Tensor, label_smoothing: float, classes: int) -> torch.Tensor:
+    """Move targets towards ``1 / classes`` by a share ``label_smoothing`` from 0 to 1."""
     return y_true * (1.0 - label_smoothing) + label_smoothing / classes
 
 
@@ -72,9 +87,9 @@ def binary_crossentropy(
         ValueError: when the shapes differ.
     """
     y_true, y_pred = pair(y_true, y_pred)
-    _need_equal_shapes("binary_crossentropy", y_true, y_pred)
+    need_equal_shapes("binary_crossentropy", y_true, y_pred)
     if label_smoothing:
-        y_true = _smooth(y_true, label_smoothing, 2)
+        y_true = smooth(y_true, label_smoothing, 2)
     return _binary(y_true, y_pred, from_logits, "none").mean(axis)
 
 
@@ -82,7 +97,7 @@ def _log_probability(y_pred: torch.Tensor, from_logits: bool, axis: int) -> torc
     """Return logarithms of probabilities that sum to 1 along the axis."""
     if from_logits:
         return y_pred.log_softmax(axis)
-    return _clip(y_pred / y_pred.sum(axis, keepdim=True)).log()
+    return clip(y_pred / y_pred.sum(axis, keepdim=True)).log()
 
 
 @register("loss")
@@ -110,17 +125,10 @@ def categorical_crossentropy(
     Raises:
         ValueError: when the shapes differ.
     """
-    _check_axis(axis)
     y_true, y_pred = pair(y_true, y_pred)
-    _need_equal_shapes("categorical_crossentropy", y_true, y_pred)
-    if y_pred.shape[-1] == 1:
-        warn_user(
-            "categorical_crossentropy of one class is always 0. With two classes and one output "
-            "use binary_crossentropy.",
-            SyntaxWarning,
-        )
+    check_categorical("categorical_crossentropy", y_true, y_pred, axis)
     if label_smoothing:
-        y_true = _smooth(y_true, label_smoothing, y_true.shape[-1])
+        y_true = smooth(y_true, label_smoothing, y_true.shape[-1])
     return -(y_true * _log_probability(y_pred, from_logits, axis)).sum(axis)
 
 
@@ -186,16 +194,29 @@ def _right_class(
     return F.nll_loss(logarithm, labels, reduction="none")
 
 
+def check_categorical(name: str, y_true: torch.Tensor, y_pred: torch.Tensor, axis: int) -> None:
+    """Raise a ValueError when one-hot targets do not suit predictions; warn of one class."""
+    _check_axis(axis)
+    need_equal_shapes(name, y_true, y_pred)
+    if y_pred.shape[-1] == 1:
+        warn_user(
+            f"{name} of one class is always 0. With two classes and one output use "
+            "binary_crossentropy.",
+            SyntaxWarning,
+        )
+
+
 def _check_axis(axis: int) -> None:
     if isinstance(axis, bool):
         raise ValueError(f"`axis` must be an integer; received {axis!r}.")
 
 
-def _need_equal_shapes(name: str, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
+def need_equal_shapes(name: str, y_true: torch.Tensor, y_pred: torch.Tensor) -> None:
+    """Raise a ValueError when targets and predictions of the loss of a name differ in shape."""
     if y_true.shape == y_pred.shape:
         return
     hint = ""
-    if name == "categorical_crossentropy":
+    if name.startswith("categorical"):
         hint = " For class numbers use sparse_categorical_crossentropy."
     raise ValueError(
         f"{name} needs targets and predictions of one shape; received targets "
@@ -244,7 +265,7 @@ class BinaryCrossentropy(LossFunctionWrapper):
         if y_true.shape != y_pred.shape or not y_pred.numel():
             return None
         if self.label_smoothing:
-            y_true = _smooth(y_true, self.label_smoothing, 2)
+            y_true = smooth(y_true, self.label_smoothing, 2)
         return _binary(y_true, y_pred, self.from_logits, "mean")
 
 
@@ -299,6 +320,7 @@ class SparseCategoricalCrossentropy(LossFunctionWrapper):
 
     config_unless = {"axis": -1}
     casts_targets = False
+    targets = "classes"
 
     def __init__(
         self,

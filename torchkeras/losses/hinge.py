@@ -61,6 +61,10 @@ def squared_hinge(y_true: Any, y_pred: Any) -> torch.Tensor:
     return _margin(y_true, y_pred).square().mean(-1)
 
 
+# Whether the targets of a batch are 0 and 1.
+hinge.asks_batch = squared_hinge.asks_batch = True
+
+
 @register("loss")
 @records
 def categorical_hinge(y_true: Any, y_pred: Any) -> torch.Tensor:

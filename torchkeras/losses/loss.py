@@ -22,9 +22,6 @@ from torchkeras.registry import (
 )
 from torchkeras.variable import Variable
 
-# Built-in functions that ask a whole batch whether its targets are 0 and 1.
-_ASK_THE_BATCH = ("hinge", "squared_hinge")
-
 
 @register("loss", named=False)
 class Loss(Configurable):
@@ -44,6 +41,9 @@ class Loss(Configurable):
     config_without = ("dtype",)
     # Whether targets are cast to the loss' dtype, as all are that are no class numbers.
     casts_targets = True
+    # What targets are: 'outputs', of the outputs' shape; 'classes', a number for each; 'labels' of
+    # some other kind.
+    targets = "outputs"
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class LossFunctionWrapper(Loss):
             and self._dtype in (torch.float32, torch.float64)  # others round each batch's mean
             and registry.is_builtin(type(self))
             and registry.is_builtin(self.fn)
-            and self.fn.__name__ not in _ASK_THE_BATCH
+            and not asks_batch(self.fn)
             and self.kwargs.get("ignore_class") is None
             and isinstance(axis, int)
             and (axis == -1 or axis > 0)  # the samples lie along axis 0
@@ -215,13 +215,18 @@ class LossFunctionWrapper(Loss):
         return cls(**config)
 
 
-def serialize(thing: Any) -> Any:
+def asks_batch(function: Callable) -> bool:
+    """Tell whether a built-in function's value for a sample depends on the others of its batch."""
+    return getattr(function, "asks_batch", False)
+
+
+def serialize(loss: Any) -> Any:
     """Return Keras' serialized form of a loss or metric: a dictionary, for a function too."""
-    if not inspect.isroutine(thing) or not registry.is_builtin(thing):
-        return registry.serialize(thing)
+    if not inspect.isroutine(loss) or not registry.is_builtin(loss):
+        return registry.serialize(loss)
     return {
         "module": "builtins",
         "class_name": "function",
-        "config": thing.__name__,
+        "config": loss.__name__,
         "registered_name": "function",
     }

@@ -12,8 +12,30 @@ MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 REDUCTIONS = (*MEANS, "sum", "none", None)
 
 
+class Reduction:
+    """Names of reductions as Keras 2.3 and tf.keras 2 wrote them; ``AUTO`` is the default one."""
+
+    AUTO = "auto"
+    NONE = "none"
+    SUM = "sum"
+    SUM_OVER_BATCH_SIZE = "sum_over_batch_size"
+
+    @classmethod
+    def all(cls) -> tuple[str, ...]:
+        """Return the names."""
+        return cls.AUTO, cls.NONE, cls.SUM, cls.SUM_OVER_BATCH_SIZE
+
+    @classmethod
+    def validate(cls, key: str) -> None:
+        """Raise a ValueError for another name."""
+        if key not in cls.all():
+            raise ValueError(f"Invalid Reduction Key: {key!r}. Expected one of {cls.all()}.")
+
+
 def check_reduction(reduction: str | None) -> str | None:
     """Return the reduction, or raise a ValueError when there is no such one."""
+    if reduction == Reduction.AUTO:
+        return Reduction.SUM_OVER_BATCH_SIZE
     if reduction not in REDUCTIONS:
         raise ValueError(
             f"`reduction` must be one of {', '.join(map(repr, REDUCTIONS))}; "

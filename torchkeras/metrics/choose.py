@@ -8,6 +8,7 @@ from typing import Any
 
 from torchkeras import eras, losses, registry
 from torchkeras.losses.choose import family_of, is_torch_loss, name_of
+from torchkeras.metrics.batch import BY_NAME
 from torchkeras.metrics.mean import MeanMetricWrapper
 from torchkeras.metrics.metric import Metric
 
@@ -87,9 +88,15 @@ def as_metric(identifier: Any) -> Metric:
 
 
 def _function_of_era(identifier: Any) -> Any:
-    """Before 2.3 a metric of the name cosine_proximity was the loss, whose sign differs."""
-    is_name = isinstance(identifier, str) and identifier in ("cosine", "cosine_proximity")
-    return losses.cosine_proximity if is_name and eras.value("history.function_names") else None
+    """Return the function that a name meant then and does not now.
+
+    Before 2.3 cosine_proximity was the loss, whose sign differs; Keras 1 had metrics of batches.
+    """
+    if not isinstance(identifier, str) or not eras.value("history.function_names"):
+        return None
+    if identifier in ("cosine", "cosine_proximity"):
+        return losses.cosine_proximity
+    return BY_NAME.get(identifier) if eras.value("metrics.are_numbers") else None
 
 
 def _written(name: str) -> str:

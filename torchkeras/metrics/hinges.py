@@ -18,9 +18,6 @@ class Hinge(MeanMetricWrapper):
         dtype: the float type of the state.
     """
 
-    # Whether targets are 0 and 1 is asked of a whole batch.
-    deferrable = False
-
     def __init__(self, name: str | None = "hinge", dtype: Any = None):
         super().__init__(hinge, name, dtype)
 
@@ -33,9 +30,6 @@ class SquaredHinge(MeanMetricWrapper):
         name: what the metric is called.
         dtype: the float type of the state.
     """
-
-    # Whether targets are 0 and 1 is asked of a whole batch.
-    deferrable = False
 
     def __init__(self, name: str | None = "squared_hinge", dtype: Any = None):
         super().__init__(squared_hinge, name, dtype)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from torchkeras import eras
-from torchkeras.losses.loss import serialize
+from torchkeras.losses.loss import asks_batch, serialize
 from torchkeras.losses.reduction import divide_no_nan, merge_mask
 from torchkeras.losses.tensors import as_tensor, same_rank
 from torchkeras.metrics.metric import Metric
@@ -59,11 +59,11 @@ class _Reduction(Metric):
         self, values: Any, sample_weight: Any, reduce: Callable
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         mask = getattr(values, "_keras_mask", None)
-        values = as_tensor(values, self._dtype, self._device)
+        values = as_tensor(values, self._torch_dtype, self._device)
         if sample_weight is not None:
-            sample_weight = as_tensor(sample_weight, self._dtype, self._device)
+            sample_weight = as_tensor(sample_weight, self._torch_dtype, self._device)
             if mask is not None:
-                sample_weight = merge_mask(sample_weight, mask, self._dtype, "sum")
+                sample_weight = merge_mask(sample_weight, mask, self._torch_dtype, "sum")
         return _per_sample(values, sample_weight, reduce)
 
 
@@ -124,6 +124,73 @@ class Mean(_Reduction):
 
 
 @register("metric")
+class MeanTensor(Metric):
+    """Weighted mean of each element of tensors of one shape (tf.keras 2).
+
+    Args:
+        name: what the metric is called.
+        dtype: the float type of the state.
+        shape: of the tensors; the first tells unless given.
+    """
+
+    def __init__(
+        self,
+        name: str | None = "mean_tensor",
+        dtype: Any = None,
+        shape: Sequence[int] | None = None,
+    ):
+        super().__init__(dtype, name)
+        self.shape = None if shape is None else tuple(shape)
+        if shape is not None:
+            self._keep(self.shape)
+
+    def _keep(self, shape: Sequence[int]) -> None:
+        self.total = self.add_variable(shape, "zeros", self.dtype, name="total")
+        self.count = self.add_variable(shape, "zeros", self.dtype, name="count")
+
+    @property
+    def deferrable(self) -> bool:
+        """False: an update takes whole tensors."""
+        return False
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Take in a tensor.
+
+        Args:
+            values: of the shape of all.
+            sample_weight: one weight for each row ``(len,)``, or one an element.
+
+        Raises:
+            ValueError: when the shape is another than before.
+        """
+        values = as_tensor(values, self._torch_dtype, self._device)
+        if not self._variables:
+            self._keep(values.shape)
+        if tuple(values.shape) != tuple(self.total.shape):
+            raise ValueError(
+                f"{self.name}: all values must have one shape, {tuple(self.total.shape)}; received "
+                f"{tuple(values.shape)}."
+            )
+        weight = torch.ones_like(values)
+        if sample_weight is not None:
+            weight = as_tensor(sample_weight, self._torch_dtype, self._device)
+            values, weight = same_rank(values, weight)
+            weight = weight.reshape(*weight.shape, *(1,) * (values.dim() - weight.dim()))
+        self.total.assign_add((values * weight).reshape(self.total.shape))
+        self.count.assign_add(weight.expand_as(values).reshape(self.total.shape))
+
+    def result(self) -> torch.Tensor:
+        """Return the mean of each element.
+
+        Raises:
+            ValueError: before the first update, when no shape was given.
+        """
+        if not self._variables:
+            raise ValueError(f"{self.name} has no result before its first update.")
+        return divide_no_nan(self.total.value, self.count.value)
+
+
+@register("metric")
 class MeanMetricWrapper(Mean):
     """Mean of what a function gives for targets and predictions.
 
@@ -137,14 +204,16 @@ class MeanMetricWrapper(Mean):
 
     def __init__(self, fn: Callable, name: str | None = None, dtype: Any = None, **kwargs: Any):
         super().__init__(name, dtype)
-        self.fn = fn
+        # Not what the function gave to its callers in Keras 1, one number for a batch.
+        self.fn = getattr(fn, "per_sample", fn)
         self.kwargs = kwargs
 
     @property
     def deferrable(self) -> bool:
         """True for a built-in function whose values do not depend on other samples."""
         is_per_sample = self.kwargs.get("axis", -1) == -1
-        return super().deferrable and is_builtin(self.fn) and is_per_sample
+        is_builtin_one = super().deferrable and is_builtin(self.fn)
+        return is_builtin_one and is_per_sample and not asks_batch(self.fn)
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take in a batch.
@@ -158,8 +227,8 @@ class MeanMetricWrapper(Mean):
         values = self.fn(y_true, y_pred, **self.kwargs)
         if mask is not None:
             if sample_weight is not None:
-                sample_weight = as_tensor(sample_weight, self._dtype, self._device)
-            sample_weight = merge_mask(sample_weight, mask, self._dtype, "sum")
+                sample_weight = as_tensor(sample_weight, self._torch_dtype, self._device)
+            sample_weight = merge_mask(sample_weight, mask, self._torch_dtype, "sum")
         is_number = not getattr(values, "shape", ())
         if is_number and sample_weight is None and eras.value("metrics.weigh_batches"):
             sample_weight = len(y_pred)

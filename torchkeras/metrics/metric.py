@@ -10,6 +10,7 @@ import torch
 
 from torchkeras import config, dtypes, initializers
 from torchkeras.registry import Configurable, auto_name, is_builtin, register, snake_case
+from torchkeras.stateless import StatelessScope
 from torchkeras.variable import Variable, Weight
 
 _AGGREGATIONS = ("none", "mean", "sum", "only_first_replica", None)
@@ -29,9 +30,14 @@ class Metric(Configurable):
         name: what the metric is called; the class' name, numbered, unless given.
     """
 
+    # What Keras 2 asked of what is given to compile: whether it keeps a state.
+    stateful = True
+
     def __init__(self, dtype: Any = None, name: str | None = None):
         self.name = name or auto_name(snake_case(type(self).__name__))
-        self._dtype = dtypes.policy(dtype or config.floatx()).torch_compute_dtype
+        self._torch_dtype = dtypes.policy(dtype or config.floatx()).torch_compute_dtype
+        # Subclasses written for Keras read it: the dtype's name.
+        self._dtype = dtypes.name_of(self._torch_dtype)
         self._device = config.device()
         self._variables: list[Variable] = []
 
@@ -55,8 +61,9 @@ class Metric(Configurable):
 
     def reset_state(self) -> None:
         """Set every variable to zero."""
-        for variable in self.variables:
-            variable.value.zero_()
+        with torch.no_grad():
+            for variable in self.variables:
+                variable.value.zero_()
 
     # ---------------------------------------------------------------------------------- state
 
@@ -115,14 +122,22 @@ class Metric(Configurable):
 
     @property
     def variables(self) -> list[Variable]:
-        """The metric's variables and those of the metrics that are its attributes."""
-        inner = [part for item in self.__dict__.values() for part in _metrics_in(item)]
-        return [*self._variables, *(v for metric in inner for v in metric.variables)]
+        """The metric's variables, and those that its attributes are or, as metrics, have."""
+        found = {id(variable): variable for variable in self._variables}
+        for part in _parts_in(list(self.__dict__.values())):
+            for variable in part.variables if isinstance(part, Metric) else [part]:
+                found.setdefault(id(variable), variable)
+        return list(found.values())
+
+    @property
+    def weights(self) -> list[Variable]:
+        """The variables, as Keras 2 called them, where a metric was a layer."""
+        return self.variables
 
     @property
     def dtype(self) -> str:
         """Keras' name of the float type of the state."""
-        return dtypes.name_of(self._dtype)
+        return self._dtype
 
     @property
     def path(self) -> str:
@@ -153,6 +168,46 @@ class Metric(Configurable):
             for mine, other in zip(self.variables, metric.variables):
                 mine.assign_add(other.value.to(mine.device))
 
+    def stateless_update_state(
+        self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any
+    ) -> list[torch.Tensor]:
+        """Return what :meth:`update_state` makes of values; the metric stays as it is.
+
+        Args:
+            metric_variables: a value for each of :attr:`variables`.
+            args: what :meth:`update_state` takes.
+            kwargs: likewise.
+
+        Raises:
+            ValueError: for a wrong number of values or a wrong shape.
+        """
+        with StatelessScope(self._paired(metric_variables)) as scope:
+            self.update_state(*args, **kwargs)
+        return [scope.get_current_value(variable) for variable in self.variables]
+
+    def stateless_result(self, metric_variables: Sequence[Any]) -> torch.Tensor:
+        """Return the metric of values of its variables; the metric stays as it is.
+
+        Raises:
+            ValueError: for a wrong number of values or a wrong shape.
+        """
+        with StatelessScope(self._paired(metric_variables)):
+            return self.result()
+
+    def stateless_reset_state(self) -> list[torch.Tensor]:
+        """Return the values of the variables after a reset; the metric stays as it is."""
+        with StatelessScope([(v, v.value) for v in self.variables]) as scope:
+            self.reset_state()
+        return [scope.get_current_value(variable) for variable in self.variables]
+
+    def _paired(self, values: Sequence[Any]) -> list[tuple[Variable, Any]]:
+        if len(values) != len(self.variables):
+            raise ValueError(
+                f"metric {self.name!r} has {len(self.variables)} variables; received "
+                f"{len(values)} values."
+            )
+        return list(zip(self.variables, values))
+
     def follow(self, device: torch.device) -> None:
         """Move the state to a device."""
         # A tensor made in inference mode could not be updated outside of it.
@@ -173,6 +228,20 @@ class Metric(Configurable):
         return f"<{type(self).__name__} name={self.name}>"
 
 
+def clone_metric(metric: Any) -> Any:
+    """Return a metric of the same config with a state of its own; a function is its own clone."""
+    return type(metric).from_config(metric.get_config()) if isinstance(metric, Metric) else metric
+
+
+def clone_metrics(metrics: Any) -> Any:
+    """Clone each metric of a list or of a dictionary; ``None`` stays ``None``."""
+    if metrics is None:
+        return None
+    if isinstance(metrics, dict):
+        return {name: clone_metric(metric) for name, metric in metrics.items()}
+    return [clone_metric(metric) for metric in metrics]
+
+
 def _as_update(update: Callable) -> Callable:
     """Make an update run without gradients, on the device of the tensors it is given."""
 
@@ -191,11 +260,12 @@ def _as_update(update: Callable) -> Callable:
     return update_state
 
 
-def _metrics_in(item: Any) -> list[Metric]:
-    if isinstance(item, Metric):
+def _parts_in(item: Any) -> list[Metric | Variable]:
+    """Return the metrics and variables of a structure."""
+    if isinstance(item, (Metric, Variable)):
         return [item]
     if isinstance(item, dict):
         item = list(item.values())
     if isinstance(item, (list, tuple)):
-        return [metric for part in item for metric in _metrics_in(part)]
+        return [part for one in item for part in _parts_in(one)]
     return []

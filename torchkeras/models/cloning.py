@@ -164,6 +164,8 @@ class _Cloning:
         made = cls(inputs, tree.map_structure(stand_in, model.output), name=model.name)
         if model._symbolic_losses:
             made.add_loss([stand_in(loss) for loss in model._symbolic_losses])
+        for name, value in model._symbolic_metrics:
+            made.add_metric(stand_in(value), name)
         return made
 
     def _call(self, operation: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -87,6 +87,8 @@ def _encoded(part: Any, own: Graph) -> Any:
         return values.write_array(part) if is_number else values.write(part)
     if isinstance(part, torch.dtype):
         return {"class_name": "__torch_dtype__", "config": {"name": dtypes.name_of(part)}}
+    if inspect.isfunction(part):  # what ops.map calls, for one
+        return values.write_function(part)
     return registry.serialize_value(part)
 
 
@@ -269,11 +271,11 @@ def _find(place: Any, tensor_at: Callable) -> KerasTensor:
 
 
 def _decoded(part: Any, tensor_at: Callable) -> Any:
-    if isinstance(part, list):
+    if isinstance(part, (list, tuple)):
         found = [_decoded(item, tensor_at) for item in part]
         # JSON has no tuples; an index of several axes was one.
         is_index = any(isinstance(item, slice) or item is Ellipsis for item in found)
-        return tuple(found) if is_index else found
+        return tuple(found) if is_index or isinstance(part, tuple) else found
     if not isinstance(part, Mapping):
         return part
     kind, config = part.get("class_name"), part.get("config", {})
@@ -285,6 +287,10 @@ def _decoded(part: Any, tensor_at: Callable) -> Any:
         return Ellipsis
     if kind == "__torch_dtype__":
         return dtypes.to_torch(config["name"])
+    if kind in ("function", "__lambda__"):
+        return values.read_function(part)
+    if kind == "SeedGenerator":
+        return registry.deserialize("seed_generator", part)
     if kind in ("__tensor__", "__numpy__"):
         return values.read(part)
     return {name: _decoded(item, tensor_at) for name, item in part.items()}

@@ -22,6 +22,8 @@ class Graphed:
     # The outputs as the model was given them; the graph's may have losses beside them.
     _outputs: Any = None
     _symbolic_losses: tuple[KerasTensor, ...] = ()
+    # What is computed beside the outputs and reported: names and tensors.
+    _symbolic_metrics: tuple[tuple[str, KerasTensor], ...] = ()
 
     def _set_graph(self, inputs: Any, outputs: Any) -> None:
         """Become the model that computes some symbolic outputs from some symbolic inputs."""
@@ -46,7 +48,8 @@ class Graphed:
     def _own_operations(self) -> None:
         """Register the graph's layers as modules, numbered as in ``nn.Sequential``.
 
-        Their names would make the ``state_dict`` of equal models differ.
+        Their names would make the ``state_dict`` of equal models differ. The graph calls its own
+        layers: another module written into ``_modules`` itself is not called (``setattr`` raises).
         """
         for index, layer in enumerate(self._graph_layers()):
             self._modules[str(index)] = layer
@@ -117,7 +120,7 @@ class Graphed:
     def _named_inputs(self) -> Iterator[tuple[str, KerasTensor]]:
         inputs = self._needed_graph("inputs").inputs
         if isinstance(inputs, Mapping):
-            keys = [key for key in sorted(inputs) for _ in tree.leaves(inputs[key])]
+            keys = [key for key in tree.keys(inputs) for _ in tree.leaves(inputs[key])]
             yield from zip(keys, tree.leaves(inputs))
         else:
             yield from ((tensor.source.name, tensor) for tensor in tree.leaves(inputs))
@@ -159,10 +162,12 @@ class Graphed:
                     tensors[index] = tensors[index].view_as(tensors[index])
                     tensors[index]._keras_mask = one
         outputs = self._graph(*tensors)
-        if self._symbolic_losses:
-            outputs, losses = outputs
+        if self._has_extras:
+            outputs, (losses, values) = outputs
             for loss in losses:
                 self._penalize(loss if loss.dim() == 0 else loss.mean())
+            for (name, _), value in zip(self._symbolic_metrics, values):
+                super().add_metric(value, name)
         return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
     def _flat_inputs(self, inputs: Any) -> list[torch.Tensor]:
@@ -183,7 +188,7 @@ class Graphed:
                     f"dictionary without {missing[0]!r}, its keys are {sorted(inputs)}."
                 )
             if isinstance(expected, Mapping):
-                found = [leaf for name in sorted(expected) for leaf in tree.leaves(inputs[name])]
+                found = [leaf for name in tree.keys(expected) for leaf in tree.leaves(inputs[name])]
             else:
                 found = [inputs[name] for name, _ in named]
         else:
@@ -239,7 +244,7 @@ class Graphed:
         given = self._symbolic_inputs(args[0])
         if [one.shape for one in given] != [tensor.shape for tensor in self.inputs]:
             outputs = self._graph.again(*given)
-            outputs = outputs[0] if self._symbolic_losses else outputs
+            outputs = outputs[0] if self._has_extras else outputs
         outputs = tree.map_structure(lambda one: graph.Spec(one.shape, one.dtype), outputs)
         return outputs[0] if isinstance(outputs, (list, tuple)) and len(outputs) == 1 else outputs
 
@@ -295,18 +300,50 @@ class Graphed:
         if not symbolic:
             super().add_loss(loss)
             return
-        inputs = self._needed_graph("symbolic losses").inputs
+        self._needed_graph("symbolic losses")
         self.__dict__["_symbolic_losses"] = (*self._symbolic_losses, *symbolic)
-        self.__dict__["_graph"] = Graph(inputs, (self._outputs, list(self._symbolic_losses)))
-        self._own_operations()
+        self._extend_graph()
         super().add_loss([])
+
+    def add_metric(self, value: Any, name: str | None = None, aggregation: str = "mean") -> None:
+        """Report the mean of a value over the epoch, as Keras 2 did.
+
+        Args:
+            value: a symbolic tensor that follows from the model's inputs; within ``call``, a
+                tensor.
+            name: that it is reported by.
+            aggregation: must be ``'mean'``.
+
+        Raises:
+            ValueError: for another aggregation, without a name, or for one that is taken.
+        """
+        if not isinstance(value, KerasTensor):
+            super().add_metric(value, name, aggregation)
+            return
+        self._needed_graph("symbolic metrics")
+        self._make_added_metric(name, aggregation)
+        if name in dict(self._symbolic_metrics):
+            raise ValueError(f"add_metric: model {self.name!r} has a metric {name!r} already.")
+        self.__dict__["_symbolic_metrics"] = (*self._symbolic_metrics, (name, value))
+        self._extend_graph()
+
+    @property
+    def _has_extras(self) -> bool:
+        return bool(self._symbolic_losses or self._symbolic_metrics)
+
+    def _extend_graph(self) -> None:
+        """Let the graph compute the symbolic losses and metrics beside the outputs."""
+        values = [value for _, value in self._symbolic_metrics]
+        outputs = (self._outputs, (list(self._symbolic_losses), values))
+        self.__dict__["_graph"] = Graph(self._graph.inputs, outputs)
+        self._own_operations()
 
 
 def _paths(structure: Any, path: str = "") -> Iterator[str]:
     """Yield the names of symbolic outputs, in the order of ``tree.flatten``."""
     is_inside = bool(path)
     if isinstance(structure, Mapping):
-        for key in sorted(structure):
+        for key in tree.keys(structure):
             part = structure[key]
             if tree.is_nested(part):
                 yield from _paths(part, f"{path}{key}/")

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from torchkeras import registry
-from torchkeras.layers import Layer, masks
+from torchkeras.layers import Layer, masks, stateless
 from torchkeras.models.compilation import compile_by_config, config_of_compile
 from torchkeras.models.graph_config import config_of, model_of
 from torchkeras.models.graphed import Graphed
 from torchkeras.models.summary import print_summary
 from torchkeras.registry import register
 from torchkeras.training import Trainer
+from torchkeras.variable import Variable
 
 # What other versions of Keras have and torchkeras has not (yet), and what to do meanwhile.
 _MISSING = {
@@ -144,14 +145,60 @@ class Model(Graphed, Trainer, Layer):
         """
         return json.dumps(registry.serialize(self), **kwargs)
 
+    @property
+    def metrics_variables(self) -> list[Variable]:
+        """The variables of all metrics."""
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    def stateless_compute_loss(
+        self,
+        trainable_variables: Sequence[Any],
+        non_trainable_variables: Sequence[Any],
+        metrics_variables: Sequence[Any],
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tuple[torch.Tensor, tuple[list[torch.Tensor], ...]]:
+        """Compute the loss with other values for the variables; the model stays as it is.
+
+        Args:
+            trainable_variables: a value for each of the model's.
+            non_trainable_variables: likewise.
+            metrics_variables: likewise.
+            x: as for :meth:`compute_loss`.
+            y: likewise.
+            y_pred: likewise.
+            sample_weight: likewise.
+            training: likewise.
+
+        Returns:
+            The loss, and the values of the three kinds of variables afterwards.
+
+        Raises:
+            ValueError: for a model that is not built, or a wrong number or shape of values.
+        """
+        mapping = stateless.paired(self, trainable_variables, non_trainable_variables)
+        metrics = list(zip(self.metrics_variables, metrics_variables))
+        with stateless.scope_of(self, mapping + metrics) as scope:
+            loss = self.compute_loss(x, y, y_pred, sample_weight, training=training)
+        after = [
+            stateless.current(scope, variables)
+            for variables in (self.non_trainable_variables, self.metrics_variables)
+        ]
+        return loss, (list(trainable_variables), *after)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self._graph is not None:
             self._graph.revive()
             outputs = self._graph.outputs
-            if self._symbolic_losses:
-                outputs, losses = outputs
+            if self._has_extras:
+                outputs, (losses, values) = outputs
+                names = [name for name, _ in self._symbolic_metrics]
                 self.__dict__["_symbolic_losses"] = tuple(losses)
+                self.__dict__["_symbolic_metrics"] = tuple(zip(names, values))
             self.__dict__["_outputs"] = outputs
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,6 +207,7 @@ class Model(Graphed, Trainer, Layer):
             # Part of the graph, which makes its symbolic tensors again.
             state["_outputs"] = None
             state["_symbolic_losses"] = (None,) * len(self._symbolic_losses)
+            state["_symbolic_metrics"] = tuple((name, None) for name, _ in self._symbolic_metrics)
         return state
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -171,6 +219,13 @@ class Model(Graphed, Trainer, Layer):
                 "layer."
             )
         super().__setattr__(name, value)
+
+    def reset_states(self) -> None:
+        """Set the states of all stateful layers to zero."""
+        for module in self.modules():
+            is_inner = isinstance(module, Layer) and not isinstance(module, Model)
+            if is_inner and getattr(module, "stateful", False) and hasattr(module, "reset_states"):
+                module.reset_states()
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """Return a layer by its name or its place.

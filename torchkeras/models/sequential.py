@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchkeras import dtypes, registry
+from torchkeras import dtypes, registry, tree
 from torchkeras.graph import Graph, KerasTensor
 from torchkeras.layers import InputLayer, Layer, TorchModuleWrapper
 from torchkeras.layers.spec import shape_of_rank
+from torchkeras.layers.structures import is_shape
 from torchkeras.models.model import Model
 from torchkeras.variable import Weight
 
@@ -159,6 +160,8 @@ class Sequential(Model):
     def _build_if_known(self) -> None:
         if self._input_layer is not None and self._keys:
             self.build(self._input_layer.batch_shape)
+        elif shapes := getattr(self.layers[0], "first_shapes", None) if self._keys else None:
+            self.build(shapes)  # a Merge of models that know theirs
 
     def build(self, input_shape: Any = None) -> None:
         """Build every layer for an input shape.
@@ -175,6 +178,9 @@ class Sequential(Model):
             if self._input_layer is None:
                 raise ValueError(f"Model {self.name!r} needs an input_shape to be built.")
             input_shape = self._input_layer.batch_shape
+        if self._input_layer is None and tree.is_nested(input_shape) and not is_shape(input_shape):
+            self._build_for_several(input_shape)
+            return
         try:
             shape = tuple(input_shape)
         except TypeError:
@@ -190,6 +196,14 @@ class Sequential(Model):
             _check_same(self.name, self._input_layer.batch_shape, shape)
             shape = self._input_layer.batch_shape
         self._connect()
+
+    def _build_for_several(self, input_shape: Any) -> None:
+        """Build the layers for the shapes of several inputs, which the first layer takes."""
+        for layer in self.layers:
+            if not layer.built:
+                layer._scope = self.path
+                layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
 
     def _connect(self) -> None:
         """Build the layers by calling each on the symbolic output of the one before."""
@@ -225,7 +239,8 @@ class Sequential(Model):
             self._connect()
 
     def _complete_build(self, input_shape: Any) -> None:
-        super()._complete_build(self._input_layer.batch_shape)
+        entry = self._input_layer
+        super()._complete_build(input_shape if entry is None else entry.batch_shape)
 
     def forward(self, inputs: Any, training: bool | None = None, **kwargs: Any) -> torch.Tensor:
         """Run the layers on one input (named, so that ``torch.export`` can speak of it).
@@ -237,7 +252,11 @@ class Sequential(Model):
         """
         if isinstance(inputs, (list, tuple)) and len(inputs) == 1 and hasattr(inputs[0], "shape"):
             inputs = inputs[0]
-        elif isinstance(inputs, (list, tuple)) and any(getattr(i, "ndim", 0) for i in inputs):
+        elif (
+            self._input_layer is not None
+            and isinstance(inputs, (list, tuple))
+            and any(getattr(part, "ndim", 0) for part in inputs)
+        ):
             raise ValueError(
                 f"Model {self.name!r} takes one input; received a list of {len(inputs)} arrays."
             )
@@ -252,7 +271,7 @@ class Sequential(Model):
 
     def _prepare(self, inputs: Any) -> torch.Tensor:
         inputs = super()._prepare(inputs)
-        if not isinstance(inputs, torch.Tensor):
+        if not isinstance(inputs, torch.Tensor) and self._input_layer is not None:
             raise TypeError(
                 f"Model {self.name!r} takes one array or tensor; received {type(inputs).__name__}."
             )
@@ -260,6 +279,10 @@ class Sequential(Model):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Run the layers one after another."""
+        if self._input_layer is None:
+            for layer in self.layers:
+                inputs = layer(inputs)
+            return inputs
         expected = self._input_layer.batch_shape
         if inputs.dim() != len(expected):
             inputs = inputs.reshape(shape_of_rank(inputs.shape, expected))
@@ -277,10 +300,10 @@ class Sequential(Model):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Return the last layer's output shape for an input's."""
-        shape = tuple(input_shape)
-        if self.built:
+        shape = input_shape
+        if self._input_layer is not None and self.built:
             expected = self._input_layer.batch_shape
-            shape = shape_of_rank(shape, expected)
+            shape = shape_of_rank(tuple(input_shape), expected)
             if shape == expected:
                 return self.output.shape
         for layer in self.layers:

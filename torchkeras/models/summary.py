@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 import shutil
@@ -9,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from torchkeras import dtypes
+from torchkeras import config, dtypes
 from torchkeras.graph import Graph, TorchCall, nodes_of
 from torchkeras.layers.structures import is_shape
 
@@ -85,6 +86,8 @@ def print_summary(
     ]
     lines = [f'Model: "{model.name}"', *_table(header, rows, aligns, _widths(ends, width))]
     text = "\n".join(lines + _totals(model)) + "\n"
+    if print_fn is None and not config.is_interactive_logging_enabled():
+        print_fn = logging.getLogger("torchkeras").info
     if print_fn is not None:
         print_fn(text)
     else:

@@ -10,7 +10,7 @@ import importlib.util
 from typing import Any
 
 # The modules of functions, as Keras groups them; later ones may use earlier ones.
-_MODULES = ("numpy", "core", "nn", "linalg", "math", "image")
+_MODULES = ("numpy", "core", "nn", "linalg", "math", "image", "einops")
 
 
 def load() -> dict[str, Any]:

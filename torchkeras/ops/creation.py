@@ -89,12 +89,8 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
     """Make a matrix with ones on a diagonal, of shape ``(N, M)``."""
     rows = _size("eye", "N", N)
     columns = rows if M is None else _size("eye", "M", M)
-    k = 0 if k is None else k
-    wanted, device = dtypes.to_torch(dtype), config.device()
-    if k == 0:
-        return torch.eye(rows, columns, dtype=wanted, device=device)
-    made = torch.zeros(rows, columns, dtype=wanted, device=device)
-    torch.diagonal(made, k).fill_(1)
+    made = torch.zeros(rows, columns, dtype=dtypes.to_torch(dtype), device=config.device())
+    torch.diagonal(made, k or 0).fill_(1)
     return made
 
 
@@ -117,11 +113,8 @@ def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> Tensor:
 @op.own(tensors=[], inputs="start stop step")
 def arange(start: Any, stop: Any = None, step: Any = None, dtype: Any = None) -> Tensor:
     """Make the numbers from one to before another; of one argument, from 0 to before it."""
-    if dtype is None:
-        kinds = [getattr(one, "dtype", type(one)) for one in (start, stop, step) if one is not None]
-        wanted = common_dtype(*kinds)
-    else:
-        wanted = dtypes.to_torch(dtype)
+    kinds = [getattr(one, "dtype", type(one)) for one in (start, stop, step) if one is not None]
+    wanted = common_dtype(*kinds) if dtype is None else dtypes.to_torch(dtype)
     start, stop = (0, start) if stop is None else (start, stop)
     step = 1 if step is None else step
     return torch.arange(start, stop, step, dtype=wanted, device=config.device())
@@ -141,15 +134,8 @@ def _spaced(start: Any, stop: Any, num: int, endpoint: bool, dtype: Any, axis: i
 
 
 def _of_range(start: Any, stop: Any, dtype: Any) -> torch.dtype:
-    if dtype is not None:
-        return dtypes.to_torch(dtype)
-    return common_dtype(*(_kind(one) for one in (start, stop)), float)
-
-
-def _kind(thing: Any) -> Any:
-    if type(thing) in (int, float):
-        return type(thing)
-    return to_tensor(thing).dtype
+    ends = (x if type(x) in (int, float) else to_tensor(x) for x in (start, stop))
+    return common_dtype(*ends, float) if dtype is None else dtypes.to_torch(dtype)
 
 
 @op.own(tensors=[], inputs="start stop")
@@ -199,12 +185,7 @@ def logspace(
 
 @op.own(tensors=[], inputs="start stop")
 def geomspace(
-    start: Any,
-    stop: Any,
-    num: int = 50,
-    endpoint: bool = True,
-    dtype: Any = None,
-    axis: int = 0,
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
 ) -> Tensor:
     """Make numbers each of which is the same multiple of the last; see :func:`linspace`."""
     wanted = _of_range(start, stop, dtype)
@@ -218,21 +199,16 @@ def geomspace(
 # ------------------------------------------------------------------------------------ windows
 
 
-def _window(name: str, function: Callable, sentence: str) -> None:
+def _window(name: str, function: Callable) -> None:
     def window(x: int, *beta: float) -> Tensor:
-        return function(int(x), *beta, device=config.device())
+        return function(int(x), *map(float, beta), device=config.device())
 
-    head = "kaiser(x, beta)" if name == "kaiser" else f"{name}(x)"
-    op.rows((head, window, sentence, {"tensors": "", "keras": ""}))
+    head, kind = f"{name}(x)" if name != "kaiser" else "kaiser(x, beta)", name.capitalize()
+    op.rows((head, window, f"Return the {kind} window of so many elements."), tensors="", keras="")
 
 
-_windows = torch.signal.windows
-_window("bartlett", _windows.bartlett, "Return the Bartlett window of so many elements.")
-_window("blackman", _windows.blackman, "Return the Blackman window of so many elements.")
-_window("hamming", _windows.hamming, "Return the Hamming window of so many elements.")
-_window("hanning", _windows.hann, "Return the Hann window of so many elements.")
-_window(
-    "kaiser",
-    lambda size, beta, device: _windows.kaiser(size, beta=float(beta), device=device),
-    "Return the Kaiser window of so many elements and of a shape.",
-)
+_window("bartlett", torch.signal.windows.bartlett)
+_window("blackman", torch.signal.windows.blackman)
+_window("hamming", torch.signal.windows.hamming)
+_window("hanning", torch.signal.windows.hann)
+_window("kaiser", lambda x, beta, device: torch.signal.windows.kaiser(x, beta=beta, device=device))

@@ -8,23 +8,15 @@ import torch
 from torch import Tensor
 
 from torchkeras import dtypes
-from torchkeras.ops.promotion import (
-    as_common_float,
-    as_float,
-    as_float_common,
-    as_float_of_64,
-    cast,
-    common,
-    common_dtype,
-    common_float,
-    no_bool,
-)
+from torchkeras.ops import promotion
+from torchkeras.ops.promotion import as_float, as_float_of_64, cast, common_dtype, no_bool
 from torchkeras.ops.table import Operand, Table
 from torchkeras.ops.tensors import to_tensor
 
 op = Table("numpy", __name__, is_elementwise=True)
 __all__ = op.names
 
+_TO_FLOATS = {"rule": promotion.as_common_float}
 # Of one tensor, and torch's function is Keras': integers become floats where numbers do not stay
 # integers.
 op.rows(
@@ -37,7 +29,7 @@ op.rows(
     ("arctanh(x)", torch.arctanh, "Return the inverse hyperbolic tangent."),
     ("bitwise_invert(x)", torch.bitwise_not, "Flip each bit."),
     ("bitwise_not(x)", torch.bitwise_not, "Flip each bit."),
-    ("ceil(x)", torch.ceil, "Round up, to floats.", {"rule": as_common_float}),
+    ("ceil(x)", torch.ceil, "Round up, to floats.", _TO_FLOATS),
     ("copy(x)", torch.clone, "Return a copy."),
     ("cos(x)", torch.cos, "Return the cosine."),
     ("cosh(x)", torch.cosh, "Return the hyperbolic cosine."),
@@ -45,13 +37,8 @@ op.rows(
     ("exp(x)", torch.exp, "Return e to a power.", {"rule": as_float}),
     ("exp2(x)", torch.exp2, "Return 2 to a power.", {"rule": as_float}),
     ("expm1(x)", torch.expm1, "Return exp(x) - 1, exact near 0.", {"rule": as_float}),
-    ("floor(x)", torch.floor, "Round down, to floats.", {"rule": as_common_float}),
-    (
-        "i0(x)",
-        torch.i0,
-        "Return the modified Bessel function of order 0.",
-        {"rule": as_float_of_64},
-    ),
+    ("floor(x)", torch.floor, "Round down, to floats.", _TO_FLOATS),
+    ("i0(x)", torch.i0, "Return Bessel's modified function of order 0.", {"rule": as_float_of_64}),
     ("imag(x)", torch.imag, "Return the imaginary part."),
     ("isfinite(x)", torch.isfinite, "Tell what is neither infinite nor NaN."),
     ("isinf(x)", torch.isinf, "Tell what is infinite."),
@@ -64,6 +51,11 @@ op.rows(
     ("log1p(x)", torch.log1p, "Return log(1 + x), exact near 0."),
     ("log2(x)", torch.log2, "Return the logarithm to base 2."),
     ("logical_not(x)", torch.logical_not, "Return what is not true."),
+    (
+        "nan_to_num(x, nan=0.0, posinf=None, neginf=None)",
+        torch.nan_to_num,
+        "Put numbers for NaN and infinities, the dtype's largest for these unless given.",
+    ),
     ("negative(x)", torch.negative, "Return the numbers with the other sign."),
     ("rad2deg(x)", torch.rad2deg, "Turn radians into degrees.", {"rule": as_float_of_64}),
     ("real(x)", torch.real, "Return the real part."),
@@ -86,29 +78,29 @@ op.rows(
     ("divide(x1, x2)", torch.divide, "Divide, to floats."),
     ("true_divide(x1, x2)", torch.divide, "Divide, to floats."),
     ("power(x1, x2)", torch.pow, "Raise to a power."),
+    ("bitwise_left_shift(x, y)", torch.bitwise_left_shift, "Shift bits to the left."),
+    ("bitwise_right_shift(x, y)", torch.bitwise_right_shift, "Shift bits to the right."),
+    ("left_shift(x, y)", torch.bitwise_left_shift, "Shift bits to the left."),
+    ("right_shift(x, y)", torch.bitwise_right_shift, "Shift bits to the right."),
     numbers=True,
 )
 
 # Of two tensors.
 op.rows(
     ("bitwise_and(x, y)", torch.bitwise_and, "Return the bits that both have."),
-    ("bitwise_left_shift(x, y)", torch.bitwise_left_shift, "Shift bits to the left."),
     ("bitwise_or(x, y)", torch.bitwise_or, "Return the bits that either has."),
-    ("bitwise_right_shift(x, y)", torch.bitwise_right_shift, "Shift bits to the right."),
     ("bitwise_xor(x, y)", torch.bitwise_xor, "Return the bits that one of two has."),
     ("equal(x1, x2)", torch.eq, "Tell what is equal."),
     ("gcd(x1, x2)", torch.gcd, "Return the greatest common divisor."),
     ("greater(x1, x2)", torch.gt, "Tell where x1 is greater."),
     ("greater_equal(x1, x2)", torch.ge, "Tell where x1 is greater or equal."),
     ("lcm(x1, x2)", torch.lcm, "Return the least common multiple."),
-    ("left_shift(x, y)", torch.bitwise_left_shift, "Shift bits to the left."),
     ("less(x1, x2)", torch.lt, "Tell where x1 is less."),
     ("less_equal(x1, x2)", torch.le, "Tell where x1 is less or equal."),
     ("logical_and(x1, x2)", torch.logical_and, "Tell where both are true."),
     ("logical_or(x1, x2)", torch.logical_or, "Tell where either is true."),
     ("logical_xor(x1, x2)", torch.logical_xor, "Tell where one of two is true."),
     ("not_equal(x1, x2)", torch.ne, "Tell what differs."),
-    ("right_shift(x, y)", torch.bitwise_right_shift, "Shift bits to the right."),
 )
 
 # Of two in their common dtype.
@@ -117,32 +109,33 @@ op.rows(
     ("fmin(x1, x2)", torch.fmin, "Return the lesser, NaN left out."),
     ("maximum(x1, x2)", torch.maximum, "Return the greater; NaN where either is."),
     ("minimum(x1, x2)", torch.minimum, "Return the lesser; NaN where either is."),
-    rule=common,
+    rule=promotion.common,
     numbers=True,
 )
 op.rows(
     ("arctan2(x1, x2)", torch.arctan2, "Return the angle of the point (x2, x1), in radians."),
     ("logaddexp(x1, x2)", torch.logaddexp, "Return log(exp(x1) + exp(x2))."),
     ("logaddexp2(x1, x2)", torch.logaddexp2, "Return log2(2**x1 + 2**x2)."),
-    rule=common_float,
+    rule=promotion.common_float,
 )
 op.rows(
     ("heaviside(x1, x2)", torch.heaviside, "Return 0 below 0, 1 above, x2 at 0."),
     ("hypot(x1, x2)", torch.hypot, "Return the length of the vector (x1, x2)."),
-    rule=as_float_common,
+    rule=promotion.as_float_common,
 )
+
+
+def _of_other(x: Operand, other: Operand) -> Operand:
+    """Bring booleans to the dtype of the other operand."""
+    if not isinstance(x, Tensor) or x.dtype is not torch.bool:
+        return x
+    return x.to(other.dtype if isinstance(other, Tensor) else common_dtype(x, other))
 
 
 @op.own
 def subtract(x1: Operand, x2: Operand) -> Tensor:
     """Subtract; a boolean counts as a number of the other's dtype."""
-    if isinstance(x1, Tensor) and x1.dtype is torch.bool and isinstance(x2, Tensor):
-        x1 = x1.to(x2.dtype)
-    elif isinstance(x1, Tensor) and x1.dtype is torch.bool:
-        x1 = x1.to(common_dtype(x1, x2))
-    if isinstance(x2, Tensor) and x2.dtype is torch.bool:
-        x2 = x2.to(x1.dtype if isinstance(x1, Tensor) else common_dtype(x2, x1))
-    return torch.sub(x1, x2)
+    return torch.sub(_of_other(x1, x2), _of_other(x2, x1))
 
 
 @op.own
@@ -176,18 +169,10 @@ def cbrt(x: Tensor) -> Tensor:
 @op.own
 def clip(x: Tensor, x_min: Any, x_max: Any) -> Tensor:
     """Bring what lies outside two bounds to them; a bound of ``None`` is none."""
-    x = no_bool(x)
-    if isinstance(x_min, _NUMBERS) and isinstance(x_max, _NUMBERS):
-        return torch.clip(x, x_min, x_max)
-    bounds = (bound if bound is None else _beside(bound, x) for bound in (x_min, x_max))
+    x, bounds = no_bool(x), (x_min, x_max)
+    if not all(bound is None or isinstance(bound, (int, float)) for bound in bounds):
+        bounds = (None if bound is None else to_tensor(bound, device=x.device) for bound in bounds)
     return torch.clip(x, *bounds)
-
-
-_NUMBERS = (int, float, type(None))
-
-
-def _beside(bound: Any, x: Tensor) -> Tensor:
-    return to_tensor(bound, device=x.device)
 
 
 @op.own
@@ -202,7 +187,7 @@ op.alias(conj=conjugate)
 @op.own
 def divide_no_nan(x1: Operand, x2: Operand) -> Tensor:
     """Divide, to floats; what is divided by 0 is 0, with a gradient of 0."""
-    x1, x2 = common_float(x1, x2)
+    x1, x2 = promotion.common_float(x1, x2)
     is_zero = x2 == 0
     return torch.where(is_zero, 0, x1 / torch.where(is_zero, 1, x2))
 
@@ -237,7 +222,7 @@ def isclose(
     x1: Tensor, x2: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """Tell what differs by at most ``atol + rtol * abs(x2)``."""
-    x1, x2 = common(x1, x2)
+    x1, x2 = promotion.common(x1, x2)
     if not x1.is_floating_point():
         return torch.eq(x1, x2)
     return torch.isclose(x1, x2, rtol, atol, equal_nan)
@@ -260,15 +245,9 @@ def ldexp(x1: Tensor, x2: Tensor) -> Tensor:
     """
     if x2.is_floating_point() or x2.dtype is torch.bool:
         raise TypeError(f"ops.ldexp: x2 must hold integers; received {dtypes.name_of(x2.dtype)}.")
-    return torch.ldexp(x1, x2).to(common_dtype(x1, x2, float))
-
-
-@op.own
-def nan_to_num(
-    x: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
-) -> Tensor:
-    """Put numbers for NaN and infinities; the dtype's largest ones unless given."""
-    return torch.nan_to_num(x, nan, posinf, neginf)
+    dtype = common_dtype(x1, x2, float)
+    # Of one shape: torch complains where it broadcasts half precision here.
+    return torch.ldexp(*torch.broadcast_tensors(x1, x2)).to(dtype)
 
 
 @op.own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,16 +44,12 @@ def dot(x1: Tensor, x2: Tensor) -> Tensor:
     return _multiplied(torch.mul if is_number else torch.matmul, x1, x2)
 
 
-@op.own
-def vdot(x1: Tensor, x2: Tensor) -> Tensor:
-    """Multiply two vectors, the first conjugated."""
-    return _multiplied(torch.vdot, x1, x2)
-
-
-@op.own
-def inner(x1: Tensor, x2: Tensor) -> Tensor:
-    """Multiply along the last axes."""
-    return _multiplied(torch.inner, x1, x2)
+op.rows(
+    ("inner(x1, x2)", partial(_multiplied, torch.inner), "Multiply along the last axes."),
+    ("vdot(x1, x2)", partial(_multiplied, torch.vdot), "Multiply two vectors, one conjugated."),
+    ("kron(x1, x2)", torch.kron, "Return the Kronecker product."),
+    ("corrcoef(x)", torch.corrcoef, "Return the correlations of rows.", {"rule": as_float_of_64}),
+)
 
 
 @op.own
@@ -61,7 +58,10 @@ def outer(x1: Tensor, x2: Tensor) -> Tensor:
     return torch.outer(x1.flatten(), x2.flatten())
 
 
-op.rows(("kron(x1, x2)", torch.kron, "Return the Kronecker product."))
+@op.own
+def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sign and logarithm of the absolute value of determinants."""
+    return tuple(torch.linalg.slogdet(x))
 
 
 @op.own
@@ -120,19 +120,6 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 
 @op.own
-def slogdet(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sign and logarithm of the absolute value of determinants."""
-    sign, logarithm = torch.linalg.slogdet(x)
-    return sign, logarithm
-
-
-@op.own
-def corrcoef(x: Tensor) -> Tensor:
-    """Return the correlations of the rows of a matrix."""
-    return torch.corrcoef(as_float_of_64(x))
-
-
-@op.own
 def correlate(x1: Tensor, x2: Tensor, mode: str = "valid") -> Tensor:
     """Return the cross-correlation of two vectors.
 
@@ -151,10 +138,8 @@ def correlate(x1: Tensor, x2: Tensor, mode: str = "valid") -> Tensor:
             f"shapes {tuple(x1.shape)} and {tuple(x2.shape)} and mode={mode!r}."
         )
     dtype = common_dtype(x1, x2)
-    if not dtype.is_floating_point:
-        dtype = torch.float32
-    x1, x2 = x1.to(dtype), x2.to(dtype)
-    most, least = max(len(x1), len(x2)), min(len(x1), len(x2))
+    x1, x2 = (x.to(dtype if dtype.is_floating_point else torch.float32) for x in (x1, x2))
+    least, most = sorted((len(x1), len(x2)))
     found = functional.conv1d(x1[None, None], x2[None, None], padding=len(x2) - 1)[0, 0]
     length = {"valid": most - least + 1, "same": most, "full": len(found)}[mode]
     return torch.narrow(found, 0, (len(found) - length) // 2, length)
@@ -172,9 +157,4 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     Raises:
         ValueError: for another shape, or a negative ``N``.
     """
-    if x.ndim != 1 or (N is not None and N < 0):
-        raise ValueError(
-            "ops.vander: expected one dimension and N >= 0; received shape "
-            f"{tuple(x.shape)} and N={N}."
-        )
     return torch.vander(x, N, increasing).to(common_dtype(x))

@@ -16,32 +16,15 @@ from torch import Tensor
 
 from torchkeras import config, dtypes
 
-# From a dtype to those right above it; "int" and "float" are Python's numbers.
-_ABOVE = {
-    "bool": ["int"],
-    "int": ["uint8", "int8", "complex64"],
-    "uint8": ["int16", "uint16"],
-    "uint16": ["int32", "uint32"],
-    "uint32": ["int64", "uint64"],
-    "uint64": ["float"],
-    "int8": ["int16"],
-    "int16": ["int32"],
-    "int32": ["int64"],
-    "int64": ["float"],
-    "float": ["bfloat16", "float16"],
-    "bfloat16": ["float32"],
-    "float16": ["float32"],
-    "float32": ["float64", "complex64"],
-    "float64": ["complex128"],
-    "complex64": ["complex128"],
-    "complex128": [],
-}
-_HALVED = {
-    "int64": "int32",
-    "uint64": "uint32",
-    "float64": "float32",
-    "complex128": "complex64",
-}
+# Each dtype, and behind it those right above it; "int" and "float" are Python's numbers.
+_ORDER = (
+    "bool int, int uint8 int8 complex64, uint8 int16 uint16, uint16 int32 uint32, "
+    "uint32 int64 uint64, uint64 float, int8 int16, int16 int32, int32 int64, int64 float, "
+    "float bfloat16 float16, bfloat16 float32, float16 float32, float32 float64 complex64, "
+    "float64 complex128, complex64 complex128, complex128, float8_e4m3fn, float8_e5m2"
+)
+_ABOVE = {name: above for name, *above in map(str.split, _ORDER.split(","))}
+_HALVED = {"int64": "int32", "uint64": "uint32", "float64": "float32", "complex128": "complex64"}
 _WEAK = {int: "int", float: "float", complex: "complex64", bool: "bool"}
 
 
@@ -54,6 +37,9 @@ def _upper(name: str) -> frozenset[str]:
 @functools.cache
 def _joined(names: frozenset[str], floatx: str) -> str:
     common = frozenset.intersection(*map(_upper, names))
+    if not common:
+        listed = " and ".join(sorted(names))
+        raise ValueError(f"{listed} have no dtype in common: cast one of them.")
     found = max(common, key=lambda name: len(_upper(name)))
     if found in ("int", "float"):
         found += floatx[-2:]

@@ -16,31 +16,65 @@ from torchkeras.ops.tensors import to_tensor
 
 op = Table("numpy", __name__)
 __all__ = op.names
+_AXES = "(x, axis=None, keepdims=False)"
 
 # Sums of these are int32, as in Keras.
 _SMALL = frozenset({torch.bool, torch.uint8, torch.int8, torch.int16})
+
+
+def _along(function: Callable) -> Callable:
+    """Return a reduction that leaves everything as it is where there are no axes."""
+    return lambda x, axis, keepdims: x if is_empty(axis) else function(x, axis, keepdims)
 
 
 def _summed_in(x: Tensor) -> torch.dtype:
     return torch.int32 if x.dtype in _SMALL else x.dtype
 
 
-@op.own
-def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Add along axes."""
-    if is_empty(axis):
-        return x
-    if x.is_floating_point():
-        return torch.sum(x, axis, keepdims)
+def _sum(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     return torch.sum(x, axis, keepdims, dtype=_summed_in(x))
 
 
-@op.own
-def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the mean along axes."""
-    if is_empty(axis):
-        return x
+def _mean(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     return torch.mean(as_float(x), axis, keepdims)
+
+
+@_along
+def _greatest(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    return torch.amax(x, () if axis is None else axis, keepdims)
+
+
+@_along
+def _least(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    return torch.amin(x, () if axis is None else axis, keepdims)
+
+
+def _range(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    return _greatest(x, axis, keepdims) - _least(x, axis, keepdims)
+
+
+op.rows(
+    ("sum" + _AXES, _along(_sum), "Add along axes."),
+    ("mean" + _AXES, _along(_mean), "Return the mean along axes."),
+    ("amax" + _AXES, _greatest, "Return the greatest along axes."),
+    ("amin" + _AXES, _least, "Return the least along axes."),
+    ("ptp" + _AXES, _range, "Return the greatest less the least along axes."),
+)
+op.rows(
+    ("all" + _AXES, _along(torch.all), "Tell whether all along axes are true."),
+    ("any" + _AXES, _along(torch.any), "Tell whether any along axes is true."),
+    to=torch.bool,
+)
+op.rows(
+    ("argmax" + _AXES, torch.argmax, "Return the place of the first greatest along an axis."),
+    ("argmin" + _AXES, torch.argmin, "Return the place of the first least along an axis."),
+    rule=countable,
+    to=torch.int32,
+)
+
+
+def _result(x: Tensor, dtype: Any) -> torch.dtype:
+    return common_dtype(x if dtype is None else dtypes.to_torch(dtype))
 
 
 @op.own
@@ -50,57 +84,18 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: Any = None
     x = x.to(wanted)
     for one in sorted(as_axes("prod", axis, x.ndim), reverse=True):
         x = torch.prod(x, one, keepdims)
-    return x if x.dtype is wanted else x.to(wanted)
-
-
-def _result(x: Tensor, dtype: Any) -> torch.dtype:
-    return common_dtype(x if dtype is None else dtypes.to_torch(dtype))
-
-
-@op.own
-def all(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Tell whether all along axes are true."""
-    return x.bool() if is_empty(axis) else torch.all(x, axis, keepdims).bool()
-
-
-@op.own
-def any(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Tell whether any along axes is true."""
-    return x.bool() if is_empty(axis) else torch.any(x, axis, keepdims).bool()
-
-
-def _extreme(name: str, function: Callable, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
-    if is_empty(axis):
-        return x
-    axes = as_axes(name, axis, x.ndim)
-    for one in axes:
-        if x.shape[one] == 0:
-            raise ValueError(
-                f"ops.{name}: there is nothing along axis {one} of shape {tuple(x.shape)}."
-            )
-    return function(x, axes, keepdims) if axes else x
-
-
-@op.own
-def amax(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the greatest along axes."""
-    return _extreme("amax", torch.amax, x, axis, keepdims)
-
-
-@op.own
-def amin(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the least along axes."""
-    return _extreme("amin", torch.amin, x, axis, keepdims)
+    return x.to(wanted)
 
 
 def _with_initial(
-    least: Callable, pair: Callable, x: Tensor, axis: Axis, keepdims: bool, initial: Any
+    extreme: Callable, pair: Callable, x: Tensor, axis: Axis, keepdims: bool, initial: Any
 ) -> Tensor:
-    if initial is None or x.numel():
-        found = least(x, axis, keepdims)
-        return found if initial is None else pair(found, cast(initial, x.dtype, x))
-    shape = torch.sum(x, axis, keepdims).shape
-    return torch.full(shape, initial, dtype=x.dtype, device=x.device)
+    if initial is None:
+        return extreme(x, axis, keepdims)
+    initial = cast(initial, x.dtype, x)
+    if x.numel():
+        return pair(extreme(x, axis, keepdims), initial)
+    return initial.expand(torch.sum(x, axis, keepdims).shape).clone()
 
 
 @op.own
@@ -110,7 +105,7 @@ def max(x: Tensor, axis: Axis = None, keepdims: bool = False, initial: Any = Non
     Raises:
         ValueError: for nothing, without an ``initial``.
     """
-    return _with_initial(amax, torch.maximum, x, axis, keepdims, initial)
+    return _with_initial(_greatest, torch.maximum, x, axis, keepdims, initial)
 
 
 @op.own
@@ -120,13 +115,7 @@ def min(x: Tensor, axis: Axis = None, keepdims: bool = False, initial: Any = Non
     Raises:
         ValueError: for nothing, without an ``initial``.
     """
-    return _with_initial(amin, torch.minimum, x, axis, keepdims, initial)
-
-
-@op.own
-def ptp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the greatest less the least along axes."""
-    return amax(x, axis, keepdims) - amin(x, axis, keepdims)
+    return _with_initial(_least, torch.minimum, x, axis, keepdims, initial)
 
 
 @op.own
@@ -167,27 +156,6 @@ def count_nonzero(x: Tensor, axis: Axis = None) -> Tensor:
     return (x != 0).int() if is_empty(axis) else torch.count_nonzero(x, axis).int()
 
 
-def _index(function: Callable) -> Callable:
-    def find(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        return function(countable(x), axis, keepdims).int()
-
-    return find
-
-
-op.rows(
-    (
-        "argmax(x, axis=None, keepdims=False)",
-        _index(torch.argmax),
-        "Return the place of the greatest along an axis, of the first of them; int32.",
-    ),
-    (
-        "argmin(x, axis=None, keepdims=False)",
-        _index(torch.argmin),
-        "Return the place of the least along an axis, of the first of them; int32.",
-    ),
-)
-
-
 # ------------------------------------------------------------------------ without what is NaN
 
 
@@ -195,55 +163,39 @@ def _without(x: Tensor, value: float) -> Tensor:
     return torch.where(torch.isnan(x), value, x) if x.is_floating_point() else x
 
 
-def _nan_extreme(
-    name: str, function: Callable, worst: float, x: Tensor, axis: Axis, keepdims: bool
-) -> Tensor:
-    if not x.is_floating_point() or is_empty(axis):
-        return _extreme(name, function, x, axis, keepdims)
-    found = _extreme(name, function, _without(x, worst), axis, keepdims)
-    return torch.where(all(torch.isnan(x), axis, keepdims), torch.nan, found)
+def _nan_extreme(extreme: Callable, worst: float) -> Callable:
+    def reduce(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+        found = extreme(x if is_empty(axis) else _without(x, worst), axis, keepdims)
+        if not x.is_floating_point() or is_empty(axis):
+            return found
+        return torch.where(torch.all(torch.isnan(x), axis, keepdims), torch.nan, found)
 
-
-@op.own
-def nanmax(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the greatest along axes, NaN left out."""
-    return _nan_extreme("nanmax", torch.amax, -torch.inf, x, axis, keepdims)
-
-
-@op.own
-def nanmin(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Return the least along axes, NaN left out."""
-    return _nan_extreme("nanmin", torch.amin, torch.inf, x, axis, keepdims)
+    return reduce
 
 
 def _nan_index(function: Callable, worst: float) -> Callable:
-    def find(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        found = function(_without(x, worst), axis, keepdims)
-        if not x.is_floating_point():
-            return found
-        return torch.where(all(torch.isnan(x), axis, keepdims), -1, found)
+    def find(x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
+        found = function(countable(_without(x, worst)), axis, keepdims)
+        return torch.where(torch.all(torch.isnan(x), axis, keepdims), -1, found).int()
 
     return find
 
 
+_nanmax, _nanmin = _nan_extreme(_greatest, -torch.inf), _nan_extreme(_least, torch.inf)
+_nanargmax, _nanargmin = _nan_index(torch.argmax, -torch.inf), _nan_index(torch.argmin, torch.inf)
 op.rows(
-    (
-        "nanargmax(x, axis=None, keepdims=False)",
-        _nan_index(argmax, -torch.inf),  # noqa: F821 (a row)
-        "Return the place of the greatest along an axis, NaN left out; -1 where all is NaN.",
-    ),
-    (
-        "nanargmin(x, axis=None, keepdims=False)",
-        _nan_index(argmin, torch.inf),  # noqa: F821 (a row)
-        "Return the place of the least along an axis, NaN left out; -1 where all is NaN.",
-    ),
+    ("nanmax" + _AXES, _nanmax, "Return the greatest along axes, NaN left out."),
+    ("nanmin" + _AXES, _nanmin, "Return the least along axes, NaN left out."),
+    ("nanargmax" + _AXES, _nanargmax, "Return where the greatest is; -1 where all is NaN."),
+    ("nanargmin" + _AXES, _nanargmin, "Return where the least is; -1 where all is NaN."),
 )
 
 
 @op.own
 def nansum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Add along axes, NaN left out."""
-    return sum(_without(x, 0.0), axis, keepdims).to(_summed_in(x))
+    x = _without(x, 0.0)
+    return x.to(_summed_in(x)) if is_empty(axis) else _sum(x, axis, keepdims)
 
 
 @op.own
@@ -278,64 +230,37 @@ def nanstd(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 # --------------------------------------------------------------------------------- quantiles
 
 
-def _quantile(
-    function: Callable, name: str, x: Tensor, q: Tensor, axis: Axis, method: str, keepdims: bool
-) -> Tensor:
-    result = common_dtype(x, float)
-    x = as_float(x) if x.dtype is torch.float64 else x.to(common_dtype(x, torch.float32))
-    axes = as_axes(name, axis, x.ndim)
-    rest = [at for at in range(x.ndim) if at not in axes]
-    flat = torch.permute(x, [*rest, *axes]).flatten(len(rest)) if axes else x.unsqueeze(-1)
-    found = function(flat, q.to(x.dtype), -1, interpolation=method)
-    for at in sorted(axes) if keepdims else ():
-        found = torch.unsqueeze(found, at + q.ndim)
-    return found.to(result)
+def _quantile(function: Callable, whole: float = 1) -> Callable:
+    def find(x: Tensor, q: Tensor, axis: Axis, method: str, keepdims: bool) -> Tensor:
+        result = common_dtype(x, float)
+        x = as_float(x) if x.dtype is torch.float64 else x.to(common_dtype(x, torch.float32))
+        axes = as_axes(function.__name__, axis, x.ndim)
+        rest = [at for at in range(x.ndim) if at not in axes]
+        flat = torch.permute(x, [*rest, *axes]).flatten(len(rest)) if axes else x.unsqueeze(-1)
+        found = function(flat, (q / whole).to(x.dtype), -1, interpolation=method)
+        for at in sorted(axes) if keepdims else ():
+            found = torch.unsqueeze(found, at + q.ndim)
+        return found.to(result)
+
+    return find
 
 
-@op.own
-def quantile(
-    x: Tensor, q: Tensor, axis: Axis = None, method: str = "linear", keepdims: bool = False
-) -> Tensor:
-    """Return quantiles along axes.
-
-    Args:
-        x: of any shape.
-        q: which, from 0 to 1; a vector adds a first axis.
-        axis: one or several.
-        method: ``'linear'``, ``'lower'``, ``'higher'``, ``'midpoint'`` or ``'nearest'``.
-        keepdims: whether the axes stay, of size 1.
-    """
-    return _quantile(torch.quantile, "quantile", x, q, axis, method, keepdims)
-
-
-@op.own
-def nanquantile(
-    x: Tensor, q: Tensor, axis: Axis = None, method: str = "linear", keepdims: bool = False
-) -> Tensor:
-    """Return quantiles along axes, NaN left out; see :func:`quantile`."""
-    return _quantile(torch.nanquantile, "nanquantile", x, q, axis, method, keepdims)
-
-
-@op.own
-def percentile(
-    x: Tensor, q: Tensor, axis: Axis = None, method: str = "linear", keepdims: bool = False
-) -> Tensor:
-    """Return percentiles along axes, ``q`` from 0 to 100; see :func:`quantile`."""
-    return quantile(x, q / 100, axis, method, keepdims)
-
-
-@op.own
-def nanpercentile(
-    x: Tensor, q: Tensor, axis: Axis = None, method: str = "linear", keepdims: bool = False
-) -> Tensor:
-    """Return percentiles along axes, NaN left out, ``q`` from 0 to 100; see :func:`quantile`."""
-    return nanquantile(x, q / 100, axis, method, keepdims)
+# q is a number, or a vector that adds a first axis; the method is one of torch's interpolations:
+# 'linear', 'lower', 'higher', 'midpoint' or 'nearest'.
+_OF_Q = "(x, q, axis=None, method='linear', keepdims=False)"
+_of_all, _of_known = _quantile(torch.quantile), _quantile(torch.nanquantile)
+op.rows(
+    ("quantile" + _OF_Q, _of_all, "Return quantiles along axes, q from 0 to 1."),
+    ("nanquantile" + _OF_Q, _of_known, "Return quantiles along axes, NaN left out."),
+    ("percentile" + _OF_Q, _quantile(torch.quantile, 100), "Return quantiles, q from 0 to 100."),
+    ("nanpercentile" + _OF_Q, _quantile(torch.nanquantile, 100), "Return those without NaN."),
+)
 
 
 @op.own
 def median(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the median along axes, the mean of the middle two."""
-    return quantile(x, torch.full((), 0.5, device=x.device), axis, "linear", keepdims)
+    return _of_all(x, torch.full((), 0.5, device=x.device), axis, "linear", keepdims)
 
 
 @op.own
@@ -343,47 +268,31 @@ def nanmedian(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Return the median along axes, NaN left out."""
     if is_empty(axis):
         return x
-    return nanquantile(x, torch.full((), 0.5, device=x.device), axis, "linear", keepdims)
+    return _of_known(x, torch.full((), 0.5, device=x.device), axis, "linear", keepdims)
 
 
 # ----------------------------------------------------------------------------- along an axis
 
 
-def _running(function: Callable, x: Tensor, axis: int | None, dtype: Any) -> Tensor:
-    wanted = _result(x, dtype)
-    if axis is None:
-        x, axis = x.flatten(), 0
-    return function(x, axis, dtype=torch.int32 if wanted is torch.bool else wanted)
+def _running(function: Callable, nan: float | None = None) -> Callable:
+    def run(x: Tensor, axis: int | None, dtype: Any) -> Tensor:
+        wanted = _result(x, dtype)
+        x = x if nan is None else torch.nan_to_num(x, nan)
+        x, axis = (x.flatten(), 0) if axis is None else (x, axis)
+        return function(x, axis, dtype=torch.int32 if wanted is torch.bool else wanted)
+
+    return run
 
 
-@op.own
-def cumsum(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Add up along an axis, or along all in order."""
-    return _running(torch.cumsum, x, axis, dtype)
-
-
-@op.own
-def cumprod(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Multiply up along an axis, or along all in order."""
-    return _running(torch.cumprod, x, axis, dtype)
-
-
-@op.own
-def nancumsum(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Add up along an axis; NaN counts as 0, infinities as the largest numbers."""
-    return cumsum(torch.nan_to_num(x), axis, dtype)
-
-
-@op.own
-def nancumprod(x: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
-    """Multiply up along an axis; NaN counts as 1, infinities as the largest numbers."""
-    return cumprod(torch.nan_to_num(x, nan=1.0), axis, dtype)
-
-
-@op.own
-def diff(a: Tensor, n: int = 1, axis: int = -1) -> Tensor:
-    """Return the differences of neighbours along an axis, taken ``n`` times."""
-    return torch.diff(a, n, axis)
+# NaN left out, infinities count as the largest numbers.
+_RUN = "(x, axis=None, dtype=None)"
+op.rows(
+    ("cumsum" + _RUN, _running(torch.cumsum), "Add up along an axis, or along all in order."),
+    ("cumprod" + _RUN, _running(torch.cumprod), "Multiply up along an axis, or all in order."),
+    ("nancumsum" + _RUN, _running(torch.cumsum, 0.0), "Add up along an axis, NaN left out."),
+    ("nancumprod" + _RUN, _running(torch.cumprod, 1.0), "Multiply up, NaN left out."),
+    ("diff(a, n=1, axis=-1)", torch.diff, "Return the differences of neighbours, n times."),
+)
 
 
 @op.own

@@ -9,7 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from torchkeras.ops.axes import as_axes
-from torchkeras.ops.promotion import as_float, common, common_dtype, countable, no_bool
+from torchkeras.ops.promotion import (
+    as_float,
+    cast,
+    common,
+    common_dtype,
+    countable,
+    no_bool,
+    result_type,
+)
 from torchkeras.ops.table import Operand, Table
 from torchkeras.ops.tensors import to_tensor
 
@@ -84,11 +92,7 @@ def where(condition: Operand, x1: Operand = None, x2: Operand = None) -> Tensor:
     """
     if (x1 is None) != (x2 is None):
         raise ValueError("ops.where: give both of x1 and x2, or none.")
-    if not isinstance(condition, Tensor):
-        condition = torch.full(
-            (), bool(condition), device=(x1 if isinstance(x1, Tensor) else x2).device
-        )
-    condition = condition.bool()
+    condition = cast(condition, torch.bool, x1 if isinstance(x1, Tensor) else x2)
     if x1 is None:
         return torch.stack(torch.where(condition))
     found = torch.where(condition, x1, x2)
@@ -189,7 +193,25 @@ def digitize(x: Tensor, bins: Tensor) -> Tensor:
     return torch.bucketize(countable(x), bins, right=True, out_int32=True)
 
 
-@op.own
+def _of_unique(
+    x: Any,
+    axis: int | None = None,
+    size: int | None = None,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    **others: Any,
+) -> Any:
+    """Say the shapes: how many elements there are without repetition is unknown."""
+    at = None if axis is None else as_axes("unique", axis, len(x.shape))[0]
+    found = (size,) if at is None else (*x.shape[:at], size, *x.shape[at + 1 :])
+    inverse = x.shape if at is None else x.shape[at : at + 1]
+    wanted = ((return_index, (size,)), (return_inverse, inverse), (return_counts, (size,)))
+    more = [(shape, "int64") for is_wanted, shape in wanted if is_wanted]
+    return [(found, x.dtype), *more] if more else (found, x.dtype)
+
+
+@op.own(spec=_of_unique)
 def unique(
     x: Tensor,
     sorted: bool = True,
@@ -246,7 +268,13 @@ def _sized(x: Tensor, axis: int, size: int | None, value: float) -> Tensor:
 # ----------------------------------------------------------------------------------- counting
 
 
-@op.own(tensors=["x"])
+def _of_bincount(x: Any, weights: Any = None, **others: Any) -> Any:
+    """Say the shape: what the largest integer will be is unknown."""
+    dtype = "int32" if weights is None else result_type(x.dtype, to_tensor(weights).dtype)
+    return (*x.shape[:-1], None), dtype
+
+
+@op.own(tensors=["x"], spec=_of_bincount)
 def bincount(x: Tensor, weights: Any = None, minlength: int = 0, sparse: bool = False) -> Tensor:
     """Count how often each integer from 0 on is there, in each row of a matrix.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,24 +18,49 @@ from torchkeras.ops.tensors import to_tensor
 op = Table("numpy", __name__)
 __all__ = op.names
 
+Sizes = Sequence[int | None]
+Widths = int | Sequence[Any]
+
+
+def _of_diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """Say how long a diagonal is where the size of an axis is unknown: that is unknown too."""
+    axes = as_axes("diagonal", (axis1, axis2), len(x.shape))
+    if None not in (x.shape[axis] for axis in axes):
+        return None
+    others = [size for axis, size in enumerate(x.shape) if axis not in axes]
+    return [*others, None], x.dtype
+
+
+def _of_diag(x: Any, k: int = 0) -> Any:
+    return _of_diagonal(x) if len(x.shape) == 2 else None
+
+
 op.rows(
     ("broadcast_to(x, shape)", torch.broadcast_to, "Repeat along axes of size 1."),
-    ("diag(x, k=0)", torch.diag, "Return a diagonal of a matrix, or a matrix of a diagonal."),
+    (
+        "diag(x, k=0)",
+        torch.diag,
+        "Return a diagonal of a matrix, or a matrix of a diagonal.",
+        {"spec": _of_diag},
+    ),
     ("diagflat(x, k=0)", torch.diagflat, "Return a matrix with the elements on a diagonal."),
+    (
+        "diagonal(x, offset=0, axis1=0, axis2=1)",
+        torch.diagonal,
+        "Return a diagonal of two axes.",
+        {"spec": _of_diagonal},
+    ),
     ("fliplr(x)", torch.fliplr, "Reverse the second axis."),
     ("flipud(x)", torch.flipud, "Reverse the first axis."),
     ("moveaxis(x, source, destination)", torch.moveaxis, "Move axes to other places."),
     ("ravel(x)", torch.ravel, "Return all elements in a row."),
-    (
-        "roll(x, shift, axis=None)",
-        torch.roll,
-        "Move elements along axes, those that fall off to the other end.",
-    ),
+    ("roll(x, shift, axis=None)", torch.roll, "Move elements along axes, the last to the front."),
     ("swapaxes(x, axis1, axis2)", torch.swapaxes, "Exchange two axes."),
     ("tril(x, k=0)", torch.tril, "Put zeros above a diagonal."),
     ("triu(x, k=0)", torch.triu, "Put zeros below a diagonal."),
     tensors="x",
 )
+op.rows(("rot90(array, k=1, axes=(0, 1))", torch.rot90, "Turn from the first axis to the second."))
 
 
 @op.own
@@ -87,23 +113,6 @@ def flip(x: Tensor, axis: Axis = None) -> Tensor:
     return torch.flip(x, as_axes("flip", axis, x.ndim))
 
 
-@op.own(keras="Rot90", tensors=["array"])
-def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> Tensor:
-    """Turn by 90 degrees, ``k`` times, from the first axis towards the second."""
-    if array.ndim < 2 or len(axes) != 2:
-        raise ValueError(
-            "ops.rot90: expected at least two dimensions and two axes; received shape "
-            f"{tuple(array.shape)} and axes {axes}."
-        )
-    return torch.rot90(array, k, as_axes("rot90", axes, array.ndim))
-
-
-@op.own
-def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
-    """Return a diagonal of two axes, as the last axis."""
-    return torch.diagonal(x, offset, *as_axes("diagonal", (axis1, axis2), x.ndim))
-
-
 @op.own
 def tile(x: Tensor, repeats: int | Sequence[int]) -> Tensor:
     """Repeat the whole along each axis."""
@@ -124,10 +133,7 @@ def repeat(x: Tensor, repeats: int | Sequence[int] | Tensor, axis: int | None = 
 
 @op.own(inputs="constant_values")
 def pad(
-    x: Tensor,
-    pad_width: int | Sequence[Any],
-    mode: str = "constant",
-    constant_values: float | None = None,
+    x: Tensor, pad_width: Widths, mode: str = "constant", constant_values: float | None = None
 ) -> Tensor:
     """Add elements at the ends of axes.
 
@@ -141,52 +147,33 @@ def pad(
     Raises:
         ValueError: for another mode, or values that it does not use.
     """
-    widths = _widths(pad_width, x.ndim)
+    try:
+        widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
+    except ValueError:
+        raise ValueError(
+            f"ops.pad: pad_width must be ((before, after), …) of {x.ndim} axes; not {pad_width}."
+        ) from None
     if mode not in ("constant", "reflect", "symmetric"):
         raise ValueError(
-            f"ops.pad: mode must be 'constant', 'reflect' or 'symmetric'; received {mode!r}."
+            f"ops.pad: mode must be constant, reflect or symmetric; received {mode!r}."
         )
     if mode == "constant":
         flat = [size for before_after in reversed(widths) for size in before_after]
         return functional.pad(x, flat, value=constant_values or 0)
     if constant_values is not None:
-        raise ValueError(
-            f"ops.pad: constant_values is for mode='constant'; received mode={mode!r}."
-        )
+        raise ValueError(f"ops.pad: constant_values is for mode='constant', not {mode!r}.")
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            x = torch.index_select(x, axis, _mirrored(x, axis, before, after, mode))
+            places = torch.arange(-before, x.shape[axis] + after, device=x.device)
+            x = torch.index_select(x, axis, _mirrored(places, x.shape[axis], mode == "symmetric"))
     return x
 
 
-def _widths(pad_width: int | Sequence[Any], rank: int) -> list[tuple[int, int]]:
-    """Return how much is added before and after each axis."""
-    if isinstance(pad_width, int):
-        pad_width = (pad_width, pad_width)
-    if len(pad_width) == 2 and all(isinstance(size, int) for size in pad_width):
-        pad_width = (pad_width,)
-    widths = [(size, size) if isinstance(size, int) else tuple(size) for size in pad_width]
-    widths = [size * 2 if len(size) == 1 else size for size in widths]
-    widths = widths * rank if len(widths) == 1 else widths
-    if len(widths) != rank or any(len(size) != 2 for size in widths):
-        raise ValueError(
-            f"ops.pad: pad_width must be ((before, after), …) for {rank} dimensions; received "
-            f"{pad_width}."
-        )
-    return widths
-
-
-def _mirrored(x: Tensor, axis: int, before: int, after: int, mode: str) -> Tensor:
-    """Return the places from which an axis is filled that goes on as in a mirror."""
-    size = x.shape[axis]
-    places = torch.arange(-before, size + after, device=x.device)
-    if mode == "symmetric":
-        places = torch.remainder(places, 2 * size)
-        return torch.minimum(places, 2 * size - 1 - places)
-    if size == 1:
-        return torch.zeros_like(places)
-    places = torch.remainder(places, 2 * size - 2)
-    return torch.minimum(places, 2 * size - 2 - places)
+def _mirrored(places: Tensor, size: int, with_edge: bool) -> Tensor:
+    """Return the places of an axis at which mirrors at its ends show those beyond."""
+    period = max(2 * (size - 1 + with_edge), 1)
+    places = torch.remainder(places, period)
+    return torch.minimum(places, period - with_edge - places)
 
 
 # ------------------------------------------------------------------------------------ joining
@@ -259,11 +246,6 @@ def array_split(x: Tensor, indices_or_sections: int, axis: int = 0) -> list[Tens
             "ops.array_split: indices_or_sections and axis must be integers; received "
             f"{indices_or_sections!r} and {axis!r}."
         )
-    if indices_or_sections < 1:
-        raise ValueError(
-            f"ops.array_split: indices_or_sections must be positive; received "
-            f"{indices_or_sections}."
-        )
     return list(torch.tensor_split(x, indices_or_sections, axis))
 
 
@@ -298,12 +280,7 @@ def size(x: Tensor) -> Tensor:
 
 
 @op.plain
-def shape_equal(
-    shape1: Sequence[int | None],
-    shape2: Sequence[int | None],
-    axis: Axis = None,
-    allow_none: bool = True,
-) -> bool:
+def shape_equal(shape1: Sizes, shape2: Sizes, axis: Axis = None, allow_none: bool = True) -> bool:
     """Tell whether two shapes are the same, some axes left out.
 
     Args:

@@ -8,16 +8,17 @@ tensors it asks for one node of the graph, through torch's protocol of overrides
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function
 
-from torchkeras import dtypes
+from torchkeras import config, dtypes
 from torchkeras.ops.tensors import prepared, prepared_but_numbers, stand_ins
 
 # keras.ops.<name> -> function, of all modules of operations that were imported.
@@ -29,13 +30,13 @@ _SOURCE = """
 def {name}({signature}):
     if {is_other}:
         if found := stand_ins({tensors}):
-            return handle_torch_function({name}, found, {passed})
+            return handle_torch_function(itself, found, {passed})
         {prepare}
     {rule}
     try:
         {result}
     except (RuntimeError, IndexError) as error:
-        explain({name!r}, {tensors}, error)
+        explain({title!r}, {tensors}, error)
         raise
 """
 
@@ -50,6 +51,8 @@ class Operation(NamedTuple):
         names: of the arguments; one that takes any number has its star.
         settings: names of those that belong to the config; the others are a call's inputs.
         is_elementwise: whether what comes out is of the shape that the inputs broadcast to.
+        spec: returns shape and dtype of what comes out, or a list of such pairs, of a call's
+            arguments by name; ``None``, or what returns it, where these are found by trial.
     """
 
     function: Callable
@@ -58,6 +61,7 @@ class Operation(NamedTuple):
     names: tuple[str, ...]
     settings: tuple[str, ...]
     is_elementwise: bool = False
+    spec: Callable | None = None
 
     def split(self, args: tuple, kwargs: dict[str, Any]) -> tuple[list, dict, dict]:
         """Tell the settings of a call from its inputs.
@@ -65,22 +69,19 @@ class Operation(NamedTuple):
         Returns:
             Positional inputs, inputs by name (settings that JSON cannot hold), settings.
         """
-        inputs: list[Any] = []
-        named: dict[str, Any] = {}
-        settings: dict[str, Any] = {}
-        names = iter(self.names)
-        name = next(names, "*")
-        for value in args:
-            _put(value, name, self.settings, inputs, named, settings)
-            name = name if name.startswith("*") else next(names, "*")
-        for name, value in kwargs.items():
-            is_setting = name in self.settings and _is_plain(value)
-            (settings if is_setting else named)[name] = _described(value)
-        return inputs, named, settings
+        names = list(itertools.takewhile(lambda name: name[0] != "*", self.names))
+        pairs = list(itertools.zip_longest(names[: len(args)], args))
+        inputs = [value for name, value in pairs if name not in self.settings]
+        given = {**{name: value for name, value in pairs if name in self.settings}, **kwargs}
+        settings = {name: given[name] for name in self.settings if _is_plain(given.get(name, ...))}
+        if settings.get("data_format", ...) is None:  # that of now, not of a later call
+            settings["data_format"] = config.image_data_format()
+        named = {name: value for name, value in given.items() if name not in settings}
+        return inputs, *(_described(one) for one in (named, settings))
 
-    def settings_of(self, config: dict[str, Any]) -> dict[str, Any]:
+    def settings_of(self, written: dict[str, Any]) -> dict[str, Any]:
         """Return the settings that a config holds, beside the name."""
-        return {name: config[name] for name in self.settings if name in config}
+        return {name: written[name] for name in self.settings if name in written}
 
     def joined(self, args: Iterable[Any], named: dict[str, Any]) -> tuple[list, dict]:
         """Put a node's inputs and settings together for a call of the function.
@@ -93,24 +94,14 @@ class Operation(NamedTuple):
             TypeError: for more inputs than the function takes.
         """
         named, args = dict(named), list(args)
-        star = next((at for at, name in enumerate(self.names) if name.startswith("*")), None)
-        if star is not None:
-            return [*(named.pop(name) for name in self.names[:star]), *args], named
-        free = [name for name in self.names if name not in self.settings and name not in named]
+        names = [name for name in self.names if not name.startswith("**")]
+        if names and names[-1].startswith("*"):
+            first = [named.pop(name) if name in named else args.pop(0) for name in names[:-1]]
+            return [*first, *args], named
+        free = [name for name in names if name not in self.settings and name not in named]
         if len(args) > len(free):
             raise TypeError(f"{self.class_name} takes {len(free)} inputs; received {len(args)}.")
         return [], {**dict(zip(free, args)), **named}
-
-
-def _put(
-    value: Any, name: str, known: tuple[str, ...], inputs: list, named: dict, settings: dict
-) -> None:
-    if name not in known:
-        inputs.append(value)
-    elif _is_plain(value):
-        settings[name] = _described(value)
-    else:
-        named[name] = value
 
 
 def _is_plain(value: Any) -> bool:
@@ -120,8 +111,9 @@ def _is_plain(value: Any) -> bool:
     return value is None or isinstance(value, (str, int, float, bool, torch.dtype, type))
 
 
-def _described(value: Any) -> Any:
-    return dtypes.name_of(value) if isinstance(value, (torch.dtype, type)) else value
+def _described(given: dict[str, Any]) -> dict[str, Any]:
+    kinds = (torch.dtype, type)
+    return {n: dtypes.name_of(v) if isinstance(v, kinds) else v for n, v in given.items()}
 
 
 def operation_of(function: Callable) -> Operation | None:
@@ -152,15 +144,22 @@ class Table:
         home: the module of ``keras.src.ops`` in which Keras has their classes, such as ``'numpy'``.
         module: the file's ``__name__``, where the functions are put.
         is_elementwise: whether the functions are, unless one says otherwise.
+        is_public: whether they are ``keras.ops.<name>``, beside ``keras.ops.<home>.<name>``.
 
     Attributes:
+        prefix: what errors write before a function's name.
         names: of all that was declared, for ``__all__``.
     """
 
-    def __init__(self, home: str, module: str, is_elementwise: bool = False):
+    prefix = "ops"
+
+    def __init__(
+        self, home: str, module: str, is_elementwise: bool = False, is_public: bool = True
+    ):
         self.home = f"keras.src.ops.{home}"
         self.module = module
         self.is_elementwise = is_elementwise
+        self.is_public = is_public
         self.names: list[str] = []
 
     def rows(self, *rows: tuple, **options: Any) -> None:
@@ -173,9 +172,11 @@ class Table:
             options: of all rows; see :meth:`declare`.
         """
         for head, function, sentence, *own in rows:
-            name, _, signature = head[:-1].partition("(")
+            space: dict[str, Any] = {}
+            exec(f"def {head}: pass", space)
+            signature = inspect.signature(space[head.partition("(")[0]])
             given = {**options, **(own[0] if own else {})}
-            self.declare(name, signature, function, sentence, **given)
+            self.declare(head.partition("(")[0], signature, function, sentence, **given)
 
     def own(self, function: Callable | None = None, **options: Any) -> Callable:
         """Decorate a function of our own; arguments annotated ``Tensor`` are made tensors.
@@ -189,45 +190,43 @@ class Table:
         """
         if function is None:
             return lambda function: self.own(function, **options)
-        parameters = inspect.signature(function).parameters.values()
-        kinds = {p.name: str(p.annotation) for p in parameters}
-        options.setdefault("tensors", [n for n, k in kinds.items() if k in _TENSORS])
-        options.setdefault("lists", [n for n, k in kinds.items() if k == "list[Tensor]"])
-        options.setdefault("numbers", "Operand" in kinds.values())
-        defaults = {
-            f"_{p.name}": p.default for p in parameters if p.default is not inspect.Parameter.empty
+        signature = inspect.signature(function)
+        kinds = {p.name: str(p.annotation) for p in signature.parameters.values()}
+        options = {
+            "tensors": [name for name, kind in kinds.items() if kind in _TENSORS],
+            "lists": [name for name, kind in kinds.items() if kind == "list[Tensor]"],
+            "numbers": "Operand" in kinds.values(),
+            **options,
         }
-        signature = ", ".join(_written(p, parameters) for p in parameters)
-        return self.declare(
-            function.__name__, signature, function, function.__doc__, defaults, **options
-        )
+        made = self.declare(function.__name__, signature, function, function.__doc__, **options)
+        made.__wrapped__ = function
+        return made
 
     def declare(
         self,
         name: str,
-        signature: str,
+        signature: inspect.Signature,
         function: Callable,
         doc: str | None,
-        defaults: dict[str, Any] | None = None,
         *,
-        tensors: Iterable[str] | str | None = None,
-        lists: Iterable[str] | str = (),
+        tensors: Sequence[str] | str | None = None,
+        lists: Sequence[str] | str = (),
         numbers: bool = False,
         rule: Callable | None = None,
         to: torch.dtype | None = None,
         keras: str | None = None,
-        inputs: str | None = None,
+        inputs: str = "",
         is_elementwise: bool | None = None,
+        spec: Callable | None = None,
     ) -> Callable:
         """Make a public function and enter it.
 
         Args:
             name: Keras'.
-            signature: Keras' arguments and defaults, as Python writes them.
+            signature: Keras' arguments, and defaults that Python can read as it writes them.
             function: what computes; called with all arguments in this order, those behind a star
                 by name.
             doc: one sentence on what it does.
-            defaults: values for names that stand for defaults in the signature.
             tensors: names of arguments that become tensors; those without a default unless given.
             lists: names of arguments that are lists of tensors.
             numbers: whether Python's numbers among the tensors stay numbers.
@@ -238,61 +237,49 @@ class Table:
                 where Keras has none.
             inputs: names of further arguments that a config counts among a call's inputs.
             is_elementwise: whether what comes out has the shape that the inputs broadcast to.
+            spec: takes a call's arguments by name, symbolic tensors among them, and returns shape
+                and dtype of what comes out, or a list of such pairs where several tensors do; or
+                ``None`` for a call whose shapes are found by trial, as all are unless given.
         """
-        arguments = [argument.partition("=") for argument in _arguments(signature)]
-        names = [given.strip() for given, _, _ in arguments]
+        parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+        names = tuple(str(p.replace(default=p.empty)) for p in parameters)
+        lists = lists.split() if isinstance(lists, str) else lists
         if tensors is None:
-            tensors = [given for given, sign, _ in arguments if not sign and given not in lists]
-        tensors = tensors.split() if isinstance(tensors, str) else list(tensors)
-        lists = lists.split() if isinstance(lists, str) else list(lists)
+            tensors = [p.name for p in parameters if p.default is p.empty and p.name not in lists]
+        tensors = tensors.split() if isinstance(tensors, str) else tensors
         # Numbers that may be tensors, of a function that makes its own of them.
-        loose = (inputs or "").split() if not tensors and not lists else []
-        source = _source(
-            name, signature, names, tensors, lists, loose, rule is not None, to is not None
-        )
-        space = {
-            "__name__": self.module,
-            **(defaults or {}),
-            "Tensor": Tensor,
-            "function": function,
-            "handle_torch_function": handle_torch_function,
-            "stand_ins": stand_ins,
-            "prepared": prepared_but_numbers if numbers else prepared,
-            "explain": _explain,
-            "rule": rule,
-            "to": to,
-        }
-        exec(source, space)
-        made = space[name]
+        loose = [] if tensors or lists else inputs.split()
+        title = f"{self.prefix}.{name}"
+        source = _source(title, parameters, tensors, lists, loose, rule is not None, to is not None)
+        space = dict(_SPACE, __name__=self.module, computes=function, rule=rule, to=to)
+        space["prepared"] = prepared_but_numbers if numbers else prepared
+        # A file of this package, so that warnings go to the line of the user.
+        exec(compile(source, f"{__file__}:{name}", "exec"), space)
+        made = space["itself"] = space[name]  # an argument may have the function's name
         made.__module__, made.__doc__ = self.module, doc
-        if defaults is not None:
-            made.__wrapped__ = function
-        known = {*tensors, *lists, *(inputs or "").split()}
+        known = {*tensors, *lists, *inputs.split()}
         settings = tuple(n for n in names if n[0] != "*" and n not in known)
         class_name = _camel(name) if keras is None else keras
-        made._operation = Operation(
-            made,
-            class_name,
-            self.home,
-            tuple(n for n in names if n != "*"),
-            settings,
-            self.is_elementwise if is_elementwise is None else is_elementwise,
-        )
+        is_elementwise = self.is_elementwise if is_elementwise is None else is_elementwise
+        operation = Operation(made, class_name, self.home, names, settings, is_elementwise, spec)
+        made._operation = operation
         if class_name:
-            _BY_CLASS[self.home, class_name] = made._operation
-        FUNCTIONS[name] = made
-        self.names.append(name)
-        setattr(sys.modules[self.module], name, made)
+            _BY_CLASS[self.home, class_name] = operation
+        self._enter(name, made)
         return made
 
     def alias(self, **names: Callable) -> None:
         """Enter further public names of functions, ``new=function``."""
         for name, function in names.items():
-            FUNCTIONS[name] = function
             if operation_of(function) is not None:
                 _BY_CLASS.setdefault((self.home, _camel(name)), operation_of(function))
-            self.names.append(name)
-            setattr(sys.modules[self.module], name, function)
+            self._enter(name, function)
+
+    def _enter(self, name: str, function: Callable) -> None:
+        if self.is_public:
+            FUNCTIONS[name] = function
+        self.names.append(name)
+        setattr(sys.modules[self.module], name, function)
 
     def plain(self, function: Callable) -> Callable:
         """Decorate a function that takes symbolic tensors as they are, or none at all."""
@@ -304,65 +291,47 @@ Operand = Any  # a tensor or a Python number; Table.own reads the annotation by 
 _TENSORS = ("Tensor", "Tensor | None", "Operand")
 
 
-def _arguments(signature: str) -> list[str]:
-    """Return the arguments of a signature, which has no commas in defaults."""
-    return [argument.strip() for argument in signature.split(",")] if signature else []
-
-
-def _written(parameter: inspect.Parameter, among: Iterable[inspect.Parameter]) -> str:
-    """Return an argument as Python writes it, its default by the name that stands for it."""
-    text = parameter.name
-    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-        return f"*{text}"
-    if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-        return f"**{text}"
-    if parameter.default is not inspect.Parameter.empty:
-        text = f"{text}=_{text}"
-    return text
+# How an argument is handed on.
+_PASSED = {
+    inspect.Parameter.POSITIONAL_OR_KEYWORD: "{0}",
+    inspect.Parameter.VAR_POSITIONAL: "*{0}",
+    inspect.Parameter.KEYWORD_ONLY: "{0}={0}",
+    inspect.Parameter.VAR_KEYWORD: "**{0}",
+}
 
 
 def _source(
-    name: str,
-    signature: str,
-    names: list[str],
-    tensors: list[str],
-    lists: list[str],
-    loose: list[str],
+    title: str,
+    parameters: Sequence[inspect.Parameter],
+    tensors: Sequence[str],
+    lists: Sequence[str],
+    loose: Sequence[str],
     has_rule: bool,
     is_cast: bool,
 ) -> str:
     """Write the public function of an operation."""
-    starred = [given[1:] for given in names if given.startswith("*") and given[1:2] != "*"]
-    checks, prepare = [], []
-    single = [given for given in tensors if given not in starred]
-    for given in single:
-        can_be_none = f"{given}=" in signature.replace(" ", "")
-        check = f"type({given}) is not Tensor"
-        checks.append(f"({given} is not None and {check})" if can_be_none else check)
-    if single:
-        prepare.append(f"{', '.join(single)}, = prepared(({', '.join(single)},))")
-    for given in [*lists, *(given for given in tensors if given in starred)]:
-        checks.insert(0, "True")
-        prepare.append(f"{given} = prepared({given})")
-    if loose:
-        checks.append("True")
-    operands = [*single, *lists, *loose, *(f"*{given}" for given in tensors if given in starred)]
-    ruled = f"{', '.join(single)}{',' * (len(single) > 1)} = rule({', '.join(single)})"
-    passed, is_named = [], False
-    for given in names:
-        passed.append(f"{given}={given}" if is_named and given[0] != "*" else given)
-        is_named = is_named or given.startswith("*")
-    passed = [given for given in passed if given != "*"]
-    call = f"function({', '.join(passed)})"
+    single = [p for p in parameters if p.name in tensors and p.kind is not p.VAR_POSITIONAL]
+    starred = [p.name for p in parameters if p.name in tensors and p.kind is p.VAR_POSITIONAL]
+    checks = ["True"] if lists or starred or loose else []
+    for p in single:
+        is_open = "" if p.default is p.empty else f"{p.name} is not None and "
+        checks.append(f"({is_open}type({p.name}) is not Tensor)")
+    one_by_one = ", ".join(p.name for p in single) + ","
+    prepare = [f"{one_by_one} = prepared(({one_by_one}))"] if single else []
+    prepare += [f"{given} = prepared({given})" for given in [*lists, *starred]]
+    operands = [p.name for p in single] + [*lists, *loose, *(f"*{given}" for given in starred)]
+    passed = ", ".join(_PASSED[p.kind].format(p.name) for p in parameters)
+    ruled = one_by_one if len(single) > 1 else one_by_one[:-1]
     return _SOURCE.format(
-        name=name,
-        signature=signature,
+        name=title.rpartition(".")[2],
+        title=title,
+        signature=str(inspect.Signature(parameters))[1:-1],
         is_other=" or ".join(checks) or "False",
-        tensors=f"{', '.join(operands)}" if operands else "()",
-        passed=", ".join(passed),
+        tensors=", ".join(operands) or "()",
+        passed=passed,
         prepare="\n        ".join(prepare) or "pass",
-        rule=ruled if has_rule else "",
-        result=f"return {call}.to(to)" if is_cast else f"return {call}",
+        rule=f"{ruled} = rule({one_by_one})" if has_rule else "",
+        result=f"return computes({passed})" + ".to(to)" * is_cast,
     )
 
 
@@ -370,14 +339,14 @@ def _camel(name: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-def _explain(name: str, *given: Any) -> NoReturn | None:
+def _explain(title: str, *given: Any) -> NoReturn | None:
     """Say for which shapes torch failed; what is no error of the arguments goes on as it is."""
     *tensors, error = given
-    if type(error) not in (RuntimeError, IndexError):
+    if type(error) not in (RuntimeError, IndexError, torch.linalg.LinAlgError):
         return
     shapes = [_shown(tensor) for tensor in tensors if tensor is not None]
     text = re.split(r"\n|Exception raised from", str(error))[0]
-    raise ValueError(f"ops.{name} failed on {', '.join(shapes)}: {text}") from error
+    raise ValueError(f"{title} failed on {', '.join(shapes)}: {text}") from error
 
 
 def _shown(thing: Any) -> str:
@@ -386,3 +355,12 @@ def _shown(thing: Any) -> str:
     if isinstance(thing, (list, tuple)):
         return f"[{', '.join(map(_shown, thing))}]"
     return repr(thing)
+
+
+# What the public functions read beside their own.
+_SPACE = {
+    "Tensor": Tensor,
+    "handle_torch_function": handle_torch_function,
+    "stand_ins": stand_ins,
+    "explain": _explain,
+}

@@ -55,32 +55,36 @@ def to_tensor(
     if isinstance(x, (list, tuple)):
         leaves = tree.flatten(x)
         if any(isinstance(leaf, Tensor) or is_stand_in(leaf) for leaf in leaves):
-            parts = [to_tensor(part, dtype, device) for part in x]
-            return torch.stack(promotion.common(*parts) if _differ(parts) else parts)
-        kinds = [getattr(leaf, "dtype", type(leaf)) for leaf in leaves]
-        dtype = dtype or promotion.common_dtype(*_distinct(kinds)) if kinds else dtype
+            return torch.stack([to_tensor(part, dtype, device) for part in x])
+        array = np.asarray(x)
+        dtype = dtype or _of_list(leaves, array)
     elif isinstance(x, (bool, int, float, complex)):  # numpy's double is a Python float
         return torch.full((), x, dtype=dtype or _of_number(x), device=device)
-    x = x.to_numpy() if hasattr(x, "to_numpy") else x
-    array = np.asarray(x)
-    if array.dtype == np.float64 and not isinstance(x, (np.ndarray, np.generic)):
-        dtype = dtype or dtypes.to_torch(None)
-    tensor = torch.as_tensor(dtypes.torch_ready(array), device=device)
+    else:
+        array = np.asarray(x.to_numpy() if hasattr(x, "to_numpy") else x)
+    tensor = dtypes.from_numpy(array, device)
     return tensor if dtype is None else tensor.to(dtype)
 
 
 def _of_number(x: complex) -> torch.dtype:
-    if type(x) is int and not -(2**31) <= x < 2**31:
+    if type(x) is int and not _fits(x):
         return torch.int64
     return promotion.common_dtype(x)
 
 
-def _differ(tensors: Sequence[Tensor]) -> bool:
-    return len({tensor.dtype for tensor in tensors}) > 1
+def _of_list(leaves: list[Any], array: np.ndarray) -> torch.dtype | None:
+    """Return the dtype of a list's numbers, which are in an array too; ``None`` for no numbers."""
+    if array.dtype.kind in "OSU":
+        return None
+    kinds = {getattr(leaf, "dtype", type(leaf)) for leaf in leaves}
+    dtype = dtypes.to_torch(promotion.result_type(*kinds))
+    is_wide = dtype is torch.int32 and array.size and not _fits(array.min(), array.max())
+    return torch.int64 if is_wide else dtype
 
 
-def _distinct(kinds: list[Any]) -> list[Any]:
-    return [kind if isinstance(kind, type) else dtypes.to_torch(kind) for kind in set(kinds)]
+def _fits(*numbers: int) -> bool:
+    """Tell whether all numbers are int32."""
+    return all(-(2**31) <= number < 2**31 for number in numbers)
 
 
 def prepared(given: Sequence[Any]) -> list[Any]:
@@ -110,7 +114,10 @@ def prepared_but_numbers(given: Sequence[Any]) -> Sequence[Any]:
         item if item is None or type(item) in (int, float) else to_tensor(item, None, device)
         for item in given
     ]
-    return made if any(isinstance(item, Tensor) for item in made) else prepared(given)
+    if not any(isinstance(item, Tensor) for item in made):
+        return prepared(given)
+    is_known = all(one is other for one, other in zip(made, given))
+    return made if is_known else prepared_but_numbers(made)
 
 
 def _device_of(given: Sequence[Any]) -> torch.device | None:

@@ -19,10 +19,7 @@ __all__ = op.names
 
 @op.plain
 def vectorize(
-    pyfunc: Callable,
-    *,
-    excluded: Collection[int | str] | None = None,
-    signature: str | None = None,
+    pyfunc: Callable, *, excluded: Collection[int | str] | None = None, signature: str | None = None
 ) -> Callable:
     """Return a function that calls another on each element, or each vector, of its arguments.
 

@@ -7,14 +7,22 @@ import inspect
 from typing import Any
 
 from torchkeras import registry
+from torchkeras.optimizers import schedules
 from torchkeras.optimizers.adadelta import Adadelta
+from torchkeras.optimizers.adafactor import Adafactor
 from torchkeras.optimizers.adagrad import Adagrad
 from torchkeras.optimizers.adam import Adam, AdamW
 from torchkeras.optimizers.adamax import Adamax
+from torchkeras.optimizers.ftrl import Ftrl
+from torchkeras.optimizers.lamb import Lamb
+from torchkeras.optimizers.lion import Lion
 from torchkeras.optimizers.loss_scale import LossScaleOptimizer
+from torchkeras.optimizers.multi import MultiOptimizer, OptimizerMap
+from torchkeras.optimizers.muon import Muon
 from torchkeras.optimizers.nadam import Nadam
 from torchkeras.optimizers.optimizer import Optimizer
 from torchkeras.optimizers.rmsprop import RMSprop
+from torchkeras.optimizers.schedule_free_adamw import ScheduleFreeAdamW
 from torchkeras.optimizers.sgd import SGD
 from torchkeras.optimizers.torch_optimizer import TorchOptimizer, is_torch_optimizer
 from torchkeras.registry import serialize
@@ -22,17 +30,26 @@ from torchkeras.registry import serialize
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
     "LossScaleOptimizer",
+    "MultiOptimizer",
+    "Muon",
     "Nadam",
     "Optimizer",
+    "OptimizerMap",
     "RMSprop",
+    "ScheduleFreeAdamW",
     "TorchOptimizer",
     "deserialize",
     "get",
+    "schedules",
     "serialize",
 ]
 

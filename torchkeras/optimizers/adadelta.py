@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.kernels import descend
 from torchkeras.optimizers.optimizer import Optimizer, fuzz
 from torchkeras.registry import register
@@ -19,44 +20,22 @@ class Adadelta(Optimizer):
     ``d = rho * d + (1 - rho) * s²``, ``w -= rate * s``.
 
     Args:
-        learning_rate: a number; the paper's is 1.
+        learning_rate: a number, a schedule or a function; the paper's is 1.
         rho: how much of the running means each update keeps.
         epsilon: keeps the division finite; ``None`` is ``config.epsilon()``.
         weight_decay, clipnorm, clipvalue, global_clipnorm, name, …: as for every
             :class:`~torchkeras.optimizers.optimizer.Optimizer`.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         rho: float = 0.95,
         epsilon: float | None = 1e-7,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
         self.rho = rho
         self.epsilon = fuzz(epsilon)
 

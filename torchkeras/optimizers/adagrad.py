@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.kernels import descend
 from torchkeras.optimizers.optimizer import Optimizer, fuzz
 from torchkeras.registry import register
@@ -18,44 +19,27 @@ class Adagrad(Optimizer):
     ``a += g²``, ``w -= rate * g / sqrt(a + epsilon)``.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         initial_accumulator_value: what the sum begins with, at least 0.
         epsilon: keeps the division finite; ``None`` is ``config.epsilon()``.
         weight_decay, clipnorm, clipvalue, global_clipnorm, name, …: as for every
             :class:`~torchkeras.optimizers.optimizer.Optimizer`.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         initial_accumulator_value: float = 0.1,
         epsilon: float | None = 1e-7,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
+        if initial_accumulator_value < 0:
+            raise ValueError(
+                "Adagrad: initial_accumulator_value must be at least 0; received "
+                f"{initial_accumulator_value!r}."
+            )
         self.initial_accumulator_value = initial_accumulator_value
         self.epsilon = fuzz(epsilon)
 
@@ -63,12 +47,15 @@ class Adagrad(Optimizer):
         return [("accumulator",)]
 
     def _initial_value(self, slot: str) -> float:
-        return self.initial_accumulator_value
+        return self.initial_accumulator_value if slot == "accumulator" else 0.0
 
     def _rule(self, parameters, gradients, slots, scalars) -> None:
         (rate,) = scalars
         sums = slots["accumulator"]
         torch._foreach_addcmul_(sums, gradients, gradients)
-        roots = torch._foreach_add(sums, self.epsilon)
+        outside = self._epsilon_outside_root
+        roots = torch._foreach_add(sums, 0.0 if outside else self.epsilon)
         torch._foreach_sqrt_(roots)
+        if outside:
+            torch._foreach_add_(roots, self.epsilon)
         descend(parameters, torch._foreach_div(gradients, roots), rate)

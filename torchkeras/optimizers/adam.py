@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.optimizer import Optimizer, fuzz
 from torchkeras.registry import register
 
@@ -23,7 +24,7 @@ class Adam(Optimizer):
     adding it.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         beta_1: how much of the running mean of gradients each update keeps.
         beta_2: how much of the running mean of squares each update keeps.
         epsilon: keeps the division finite; ``None`` is ``config.epsilon()``.
@@ -32,39 +33,17 @@ class Adam(Optimizer):
             :class:`~torchkeras.optimizers.optimizer.Optimizer`.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float | None = 1e-7,
         amsgrad: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = fuzz(epsilon)
@@ -115,7 +94,7 @@ class AdamW(Adam):
     """Adam whose weights decay apart from the gradient (Loshchilov and Hutter, 2017).
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         weight_decay: each update first multiplies the weights by
             ``1 - learning_rate * weight_decay``.
         beta_1, beta_2, epsilon, amsgrad: as for :class:`Adam`.
@@ -126,42 +105,19 @@ class AdamW(Adam):
         ValueError: when ``weight_decay`` is ``None``.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         weight_decay: float = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float | None = 1e-7,
         amsgrad: bool = False,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
         if weight_decay is None:
             raise ValueError("AdamW: weight_decay must be a number; Adam is AdamW without it.")
         super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            amsgrad,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
+            learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **common
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.kernels import descend
 from torchkeras.optimizers.optimizer import Optimizer, fuzz
 from torchkeras.registry import register
@@ -19,7 +20,7 @@ class Adamax(Optimizer):
     ``w -= rate / (1 - beta_1^t) * m / (u + epsilon)``.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         beta_1: how much of the running mean of gradients each update keeps.
         beta_2: how much of the maximum each update keeps.
         epsilon: keeps the division finite; ``None`` is ``config.epsilon()``.
@@ -27,38 +28,16 @@ class Adamax(Optimizer):
             :class:`~torchkeras.optimizers.optimizer.Optimizer`.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float | None = 1e-7,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = fuzz(epsilon)

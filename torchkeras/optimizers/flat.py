@@ -26,7 +26,10 @@ _CLASSES = (torch.Tensor, torch.nn.Parameter)
 # parameter, such as at its norm, would take the flat buffer for one; so may a user's.
 _ELEMENTWISE = frozenset(
     f"torchkeras.optimizers.{name}"
-    for name in ("adadelta", "adagrad", "adam", "adamax", "nadam", "rmsprop", "sgd")
+    for name in (
+        *("adadelta", "adagrad", "adam", "adamax", "ftrl", "lion", "nadam", "rmsprop"),
+        *("schedule_free_adamw", "sgd"),
+    )
 )
 
 
@@ -218,14 +221,14 @@ class Flattening(Stateful):
         """Work on flat memory from now on, where that is possible; all numbers stay the same.
 
         Parameters and state of a small model move into buffers that the optimizer makes once: they
-        lie at the same addresses each time. Half precision, memory shared with others, and rules
-        that do not treat each number by itself stay lists; so does an update in which a gradient
-        is missing. Entering twice is harmless.
+        lie at the same addresses each time. Half precision, memory shared with others, sums of
+        gradients, and rules that do not treat each number by itself stay lists; so does an update
+        in which a gradient is missing. Entering twice is harmless.
         """
         if self._is_flat and not self._flat.is_displaced():
             return
         self.leave_flat()
-        if type(self)._rule.__module__ not in _ELEMENTWISE:
+        if type(self)._rule.__module__ not in _ELEMENTWISE or self.gradient_accumulation_steps:
             return
         if self._flat is None or not self._flat.is_as_left(self._groups):
             if any(map(_has_changed, self._groups)):

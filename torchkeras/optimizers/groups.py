@@ -98,15 +98,16 @@ def add_to_groups(
     """Put a parameter into the group that it belongs to, made if there is none yet.
 
     Args:
-        groups: by device, dtype and layout.
+        groups: by device, dtype, layout and names of the state.
         index: the parameter's place in the list that the optimizer is built with.
         parameter: of floats.
         slots: its state.
         decays: whether weight decay touches it.
     """
-    key = (parameter.device, parameter.dtype, layout_of(parameter))
+    kind = (parameter.device, parameter.dtype, layout_of(parameter))
+    key = (*kind, *slots)
     if key not in groups:
-        groups[key] = Group(*key, [], [], {name: [] for name in slots}, [])
+        groups[key] = Group(*kind, [], [], {name: [] for name in slots}, [])
     group = groups[key]
     group.indices.append(index)
     group.parameters.append(parameter)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 # torch's fused SGD (2.13, CPU) leaves these where they are, but for the last few numbers.
@@ -39,6 +42,20 @@ def descend(
         maximize=ascend,
         is_first_step=False,
     )
+
+
+@contextlib.contextmanager
+def only_where(wanted: torch.Tensor, tensors: list[torch.Tensor]) -> Iterator[None]:
+    """Take the changes of tensors in a ``with`` block back unless ``wanted``, which nobody reads.
+
+    Args:
+        wanted: 0-d boolean tensor, known before the block.
+        tensors: all that the block changes.
+    """
+    before = [tensor.clone() for tensor in tensors]
+    yield
+    for tensor, held in zip(tensors, before):
+        tensor.copy_(torch.where(wanted.to(tensor.device), tensor, held))
 
 
 class Complements:

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from torchkeras import registry
+from torchkeras.optimizers.kernels import only_where
 from torchkeras.optimizers.optimizer import Optimizer
+from torchkeras.optimizers.parameters import parameter_of
 from torchkeras.optimizers.torch_optimizer import TorchOptimizer, is_torch_optimizer
 from torchkeras.registry import register
 from torchkeras.variable import Variable, Weight
@@ -48,8 +50,6 @@ class LossScaleOptimizer(Optimizer):
             to be given to the optimizer inside.
     """
 
-    # Whether a step is skipped is decided in Python, from a value.
-    replayable = False
     inner_optimizer: Optimizer | None = None
 
     def __init__(
@@ -74,10 +74,11 @@ class LossScaleOptimizer(Optimizer):
         super().__init__(0.0, name=name)
         self.initial_scale = initial_scale
         self.dynamic_growth_steps = dynamic_growth_steps
-        # On the host, where they are read at every step.
         self._scale = torch.tensor(float(initial_scale))
         self._counter = torch.zeros((), dtype=torch.int32)
         self.inner_optimizer = inner_optimizer
+        # Otherwise gradients would be divided twice.
+        inner_optimizer.loss_scale_factor = None
 
     # ------------------------------------------------------------------------ the wrapped object
 
@@ -110,9 +111,22 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer.learning_rate = rate
 
     @property
-    def iterations(self) -> Variable:
+    def iterations(self) -> Any:
         """How many updates there have been, those that were skipped not counted."""
         return self.inner_optimizer.iterations
+
+    @property
+    def replayable(self) -> bool:
+        """Whether the optimizer inside is."""
+        return self.inner_optimizer.replayable
+
+    def has_hooks(self) -> bool:
+        """Tell whether torch's step hooks are to be called around updates, inside too."""
+        return super().has_hooks() or self.inner_optimizer.has_hooks()
+
+    def finalize_variable_values(self, var_list: Iterable[Any] | None = None) -> None:
+        """Give weights the running means that the optimizer inside kept."""
+        self.inner_optimizer.finalize_variable_values(var_list)
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
@@ -132,6 +146,9 @@ class LossScaleOptimizer(Optimizer):
         variables = list(variables)
         if not self.built:
             self._scale.fill_(self.initial_scale)
+        if variables:
+            device = parameter_of(variables[0]).device
+            self._scale, self._counter = self._scale.to(device), self._counter.to(device)
         self.inner_optimizer.build(variables)
         self._adopt(variables)
 
@@ -159,9 +176,10 @@ class LossScaleOptimizer(Optimizer):
         """How many steps there have been since the factor changed."""
         return Variable.of(self, Weight("step_counter", "_counter", trainable=False))
 
-    def scale_loss(self, loss: torch.Tensor) -> torch.Tensor:
+    def scale_loss(self, loss: Any) -> torch.Tensor:
         """Return the loss times the factor, in single precision at least: the product is large."""
-        scale = float(self._scale) if self.built else self.initial_scale
+        loss = torch.as_tensor(loss)
+        scale = self._scale if self.built else self.initial_scale
         return loss.to(torch.promote_types(loss.dtype, torch.float32)) * scale
 
     def _update(
@@ -169,20 +187,22 @@ class LossScaleOptimizer(Optimizer):
     ) -> None:
         if len(gradients) != len(self._model_variables) or not self.built:
             self._refuse(gradients)
-        if not _are_finite(gradients):
-            self._scale.mul_(0.5)
-            self._counter.zero_()
-            return
-        scale, inner = float(self._scale), self.inner_optimizer
-        unscaled = [None if gradient is None else gradient / scale for gradient in gradients]
-        arguments = inner._call_pre_hooks(unscaled)
-        inner._update(arguments[0], expected)
-        inner._call_post_hooks(arguments)
-        if int(self._counter) == self.dynamic_growth_steps - 1:
-            self._scale.mul_(2.0)
-            self._counter.zero_()
-        else:
-            self._counter.add_(1)
+        scale, counter, inner = self._scale, self._counter, self.inner_optimizer
+        with torch.no_grad():
+            is_finite = _are_finite(gradients, scale.device)
+            unscaled = [None if g is None else g / scale.to(g.device) for g in gradients]
+            if inner.replayable and not inner.has_hooks():
+                inner._settle()
+                with only_where(is_finite, inner._held()):
+                    inner._update(unscaled, expected)
+            elif bool(is_finite):
+                arguments = inner._call_pre_hooks(unscaled)
+                inner._update(arguments[0], expected)
+                inner._call_post_hooks(arguments)
+            has_grown = counter == self.dynamic_growth_steps - 1
+            counter.copy_(torch.where(is_finite & ~has_grown, counter + 1, 0))
+            factor = torch.where(has_grown, 2.0, 1.0)
+            scale.mul_(torch.where(is_finite, factor, 0.5))
 
     # --------------------------------------------------------------------------------- the state
 
@@ -252,15 +272,15 @@ class _Own:
         self.count, self.rate, self.path = count, rate, path
 
 
-def _are_finite(gradients: Sequence[torch.Tensor | None]) -> bool:
-    """Tell whether no gradient has a number that is infinite or NaN."""
+def _are_finite(gradients: Sequence[torch.Tensor | None], device: torch.device) -> torch.Tensor:
+    """Tell, by a 0-d tensor, whether no gradient has a number that is infinite or NaN."""
     given = [g for g in gradients if g is not None and g.numel()]
     if not given:
-        return True
+        return torch.ones((), dtype=torch.bool, device=device)
     # The largest absolute value of each in one call; NaN where there is one.
-    home = given[0].device
-    largest = [norm.to(home, torch.float64) for norm in torch._foreach_norm(given, float("inf"))]
-    return bool(torch.isfinite(torch.stack(largest)).all())
+    largest = torch._foreach_norm(given, float("inf"))
+    found = torch.stack([norm.to(device, torch.float64) for norm in largest])
+    return torch.isfinite(found).all()
 
 
 def _refuse_arguments(kwargs: dict[str, Any]) -> None:

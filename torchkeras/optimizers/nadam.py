@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from torchkeras import eras
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.kernels import descend
 from torchkeras.optimizers.optimizer import Optimizer, fuzz
 from torchkeras.registry import register
@@ -25,7 +27,7 @@ class Nadam(Optimizer):
     ``w -= rate * n / (sqrt(v / (1 - beta_2^t)) + epsilon)``.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         beta_1: how much of the running mean of gradients each update keeps.
         beta_2: how much of the running mean of squares each update keeps.
         epsilon: keeps the division finite; ``None`` is ``config.epsilon()``.
@@ -33,45 +35,24 @@ class Nadam(Optimizer):
             :class:`~torchkeras.optimizers.optimizer.Optimizer`.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float | None = 1e-7,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = fuzz(epsilon)
+        self._base = _SCHEDULE ** eras.value("optimizers.nadam_pace")
         self.param_groups[0]["u_product"] = torch.ones(())
 
     @property
-    def _product(self) -> torch.Tensor:
+    def _u_product(self) -> torch.Tensor:
         return self.param_groups[0]["u_product"]
 
     @property
@@ -79,21 +60,23 @@ class Nadam(Optimizer):
         """As for every optimizer, and at the end the product of the momenta so far."""
         found = super().variables
         if self.built:
-            found.append(Variable.of(self, Weight("variable", "_product", trainable=False)))
+            found.append(Variable.of(self, Weight("variable", "_u_product", trainable=False)))
         return found
 
     def _slot_rounds(self) -> list[tuple[str, ...]]:
         return [("momentum", "velocity")]
 
     def _bases(self) -> tuple[float, ...]:
-        return (_SCHEDULE, self.beta_2)
+        return (self._base, self.beta_2)
 
     def _scalars(self, rate: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        # With s = 1 - 0.96^t: u_t = beta_1/2 * (1 + s) and u_(t+1) = beta_1/2 * (1.04 + 0.96 s).
+        # With b = 0.96 (^0.004 in Keras 1 and 2) and s = 1 - b^t: u_t = beta_1/2 * (1 + s) and
+        # u_(t+1) = beta_1/2 * (2 - b + b s).
         schedule, correction = self._corrections()
+        base = self._base
         now = (schedule + 1.0) * (self.beta_1 / 2)
-        following = (schedule * _SCHEDULE + (2.0 - _SCHEDULE)) * (self.beta_1 / 2)
-        product = self._product.mul_(now)
+        following = (schedule * base + (2.0 - base)) * (self.beta_1 / 2)
+        product = self._u_product.mul_(now)
         mean_share = following / (1.0 - product * following)
         gradient_share = (1.0 - now) / (1.0 - product)
         return rate, mean_share, gradient_share, correction

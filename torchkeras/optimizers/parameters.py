@@ -59,3 +59,13 @@ def look_like_parameters(first: Any) -> bool:
     if isinstance(first, (list, tuple)):
         return bool(first) and isinstance(first[0], (torch.Tensor, dict, tuple))
     return inspect.isgenerator(first) or isinstance(first, torch.nn.Parameter)
+
+
+def in_keras_layout(tensor: torch.Tensor, variable: Any) -> torch.Tensor:
+    """Return a tensor of a parameter's layout in the layout that Keras has it in."""
+    return variable.from_torch(tensor) if hasattr(variable, "from_torch") else tensor
+
+
+def in_own_layout(tensor: torch.Tensor, variable: Any) -> torch.Tensor:
+    """Return a tensor of Keras' layout in the parameter's."""
+    return variable.to_torch(tensor) if hasattr(variable, "to_torch") else tensor

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.kernels import descend
 from torchkeras.optimizers.optimizer import Optimizer, fuzz
 from torchkeras.registry import register
@@ -19,7 +20,7 @@ class RMSprop(Optimizer):
     the root; in torch it stands outside.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         rho: how much of the running means each update keeps.
         momentum: above 0, a velocity of the scaled steps is kept and applied.
         epsilon: keeps the division finite; ``None`` is ``config.epsilon()``.
@@ -29,39 +30,17 @@ class RMSprop(Optimizer):
             :class:`~torchkeras.optimizers.optimizer.Optimizer`.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Any = 0.001,
         rho: float = 0.9,
         momentum: float = 0.0,
         epsilon: float | None = 1e-7,
         centered: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
         self.rho = rho
         self.momentum = momentum
         self.epsilon = fuzz(epsilon)
@@ -80,13 +59,16 @@ class RMSprop(Optimizer):
         rho, velocities = self.rho, slots["velocity"]
         torch._foreach_mul_(velocities, rho)
         torch._foreach_addcmul_(velocities, gradients, gradients, value=1 - rho)
-        roots = torch._foreach_add(velocities, self.epsilon)
+        outside = self._epsilon_outside_root
+        roots = torch._foreach_add(velocities, 0.0 if outside else self.epsilon)
         if "average_gradient" in slots:
             means = slots["average_gradient"]
             torch._foreach_mul_(means, rho)
             torch._foreach_add_(means, gradients, alpha=1 - rho)
             torch._foreach_addcmul_(roots, means, means, value=-1)
         torch._foreach_sqrt_(roots)
+        if outside:
+            torch._foreach_add_(roots, self.epsilon)
         steps = torch._foreach_div(gradients, roots)
         if "momentum" in slots:
             momenta = slots["momentum"]

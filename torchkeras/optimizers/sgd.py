@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from torchkeras.optimizers.arguments import takes_common_arguments
 from torchkeras.optimizers.kernels import descend
 from torchkeras.optimizers.optimizer import Optimizer
 from torchkeras.registry import register
@@ -19,7 +20,7 @@ class SGD(Optimizer):
     torch's SGD keeps the rate out of the velocity, which differs as soon as the rate changes.
 
     Args:
-        learning_rate: a number.
+        learning_rate: a number, a schedule or a function.
         momentum: from 0 to 1.
         nesterov: whether to look ahead: ``w += momentum * v - rate * g``.
         weight_decay, clipnorm, clipvalue, global_clipnorm, name, …: as for every
@@ -29,37 +30,15 @@ class SGD(Optimizer):
         ValueError: when ``momentum`` is no number from 0 to 1.
     """
 
+    @takes_common_arguments
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: Any = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        loss_scale_factor: float | None = None,
-        gradient_accumulation_steps: int | None = None,
-        name: str | None = None,
-        **kwargs: Any,
+        **common: Any,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, **common)
         if not isinstance(momentum, numbers.Real) or not 0 <= momentum <= 1:
             raise ValueError(f"SGD: momentum must be a number from 0 to 1; received {momentum!r}.")
         self.momentum = momentum
@@ -70,7 +49,7 @@ class SGD(Optimizer):
 
     def _rule(self, parameters, gradients, slots, scalars) -> None:
         (rate,) = scalars
-        if not slots:
+        if "momentum" not in slots:
             descend(parameters, gradients, rate)
             return
         velocities = slots["momentum"]

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from torchkeras.optimizers import arguments
-from torchkeras.optimizers.optimizer import Optimizer, checked_parameter, parameter_of
+from torchkeras.optimizers.optimizer import Optimizer
+from torchkeras.optimizers.parameters import checked_parameter, parameter_of
 from torchkeras.registry import register
 from torchkeras.variable import Variable, Weight
 
@@ -158,6 +159,17 @@ class TorchOptimizer(Optimizer):
         self._updates.add_(1)
 
     # --------------------------------------------------------------------------------- the state
+
+    def stateless_apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Refuse: the state of torch's own optimizers is no variables.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(
+            f"stateless_apply is not supported with torch.optim.{type(self.inner).__name__}; take "
+            "an optimizer of torchkeras.optimizers."
+        )
 
     def tensors(self) -> list[torch.Tensor]:
         """Return every tensor that an update uses besides parameters and gradients."""

@@ -64,18 +64,37 @@ def class_weights(y: torch.Tensor, weights: Mapping[int, float]) -> torch.Tensor
     return result
 
 
-def with_class_weights(samples: Samples, weights: Mapping[int, float]) -> Samples:
+def with_class_weights(samples: Samples, weights: Any, names: Sequence[str] | None) -> Samples:
     """Return samples weighted by their classes.
 
+    Args:
+        samples: to be weighted.
+        weights: class -> weight; for several outputs, as Keras 1 and 2 took them, a list of such
+            dictionaries or a dictionary of them by the outputs' names; ``None`` for no weights.
+        names: of the outputs, where they have names.
+
     Raises:
-        ValueError: when they have more than one target.
+        ValueError: when the weights do not fit the outputs.
     """
-    if len(samples.y) != 1:
+    count = len(samples.y)
+    each: Sequence[Any] = [weights]
+    if isinstance(weights, (list, tuple)) and count > 1:
+        each = weights
+    elif isinstance(weights, Mapping) and names is not None and count > 1:
+        if strange := [name for name in weights if name not in names]:
+            raise ValueError(
+                f"class_weight: the model has {count} outputs, {names}, and takes a dictionary of "
+                f"class -> weight for each, by its name; received the names {strange}."
+            )
+        each = [weights.get(name) for name in names]
+    if len(each) != count:
         raise ValueError(
-            "class_weight is for models with one output; this one has "
-            f"{len(samples.y)} targets. Give sample_weight for each instead."
+            f"class_weight: the model has {count} outputs and takes a list of {count} dictionaries "
+            f"of class -> weight; received {weights!r}."
         )
-    return dataclasses.replace(samples, weight=[class_weights(samples.y[0], weights)])
+    pairs = zip(samples.y, each)
+    by_class = [None if y is None or one is None else class_weights(y, one) for y, one in pairs]
+    return dataclasses.replace(samples, weight=by_class)
 
 
 def one_kind_of_weights(sample_weight: Any, class_weight: Any) -> None:

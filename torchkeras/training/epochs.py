@@ -169,6 +169,9 @@ class Epochs(CustomSteps):
             given.x, given.y, given.weight, batch_size, shuffle, steps, self._device()
         )
         batches.layout = given.layout
+        most = config.limited("max_steps_per_epoch", len(batches))
+        if most < len(batches):
+            batches.steps = most
         return batches
 
     def _ready_for(self, given: Samples) -> None:

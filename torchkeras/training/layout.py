@@ -134,7 +134,7 @@ def _input_parts(model: Any, x: Any) -> tuple[list[tuple[str, Any]], Any]:
 def _unnamed(x: Any) -> tuple[list[tuple[str, Any]], Any]:
     """Return the inputs of a model that takes what it is given."""
     if isinstance(x, Mapping):
-        keys = sorted(x)
+        keys = tree.keys(x)
         return [(f"x[{key!r}]", x[key]) for key in keys], {
             key: index for index, key in enumerate(keys)
         }
@@ -191,7 +191,7 @@ def _parts(
         return [(here, given)]
     if isinstance(given, Mapping):
         is_named = not isinstance(structure, Mapping)
-        keys = names if is_named else sorted(structure)
+        keys = names if is_named else tree.keys(structure)
         missing = [key for key in keys if key not in given]
         extra = [key for key in given if key not in keys] if what == "y" else []
         if missing or extra:
@@ -231,7 +231,8 @@ def _input_names(model: Any) -> list[str] | None:
     return [model.input.source.name] if getattr(model, "_input_layer", None) is not None else None
 
 
-def _output_names(model: Any) -> list[str] | None:
+def output_names(model: Any) -> list[str] | None:
+    """Return the names of a model's outputs; ``None`` where they are not known."""
     if getattr(model, "_graph", None) is not None:
         return model.output_names
     return None
@@ -265,7 +266,7 @@ def samples(model: Any, x: Any, y: Any, sample_weight: Any, needs_targets: bool 
             f"x={'None' if x is None else type(x).__name__}, "
             f"y={'None' if y is None else type(y).__name__}.{pair}"
         )
-    names, given = _output_names(model), (x, y)
+    names, given = output_names(model), (x, y)
     parts = model._compiled.objective.parts
     if not any(part.is_wanted for part in parts):
         names = None  # nothing is compared with the outputs: any structure will do
@@ -273,7 +274,7 @@ def samples(model: Any, x: Any, y: Any, sample_weight: Any, needs_targets: bool 
         y = _targets_of(model, y, names, parts)
     target_structure = None
     if _is_several(y, names):
-        y = dict(sorted(y.items())) if isinstance(y, Mapping) else y
+        y = {key: y[key] for key in tree.keys(y)} if isinstance(y, Mapping) else y
         target_structure = tree.pack_like(y, range(len(y)))
         y_parts = list(y.values()) if isinstance(y, Mapping) else list(y)
         named = [(f"y[{index}]", part) for index, part in enumerate(y_parts)]
@@ -351,7 +352,7 @@ def _weights(
         return [as_tensor("sample_weight", given).float()] * targets
     if isinstance(given, Mapping):
         _check_names(given, names)
-        given = [given.get(name) for name in (names or sorted(given))]
+        given = [given.get(name) for name in (names or tree.keys(given))]
     return [
         None if part is None else as_tensor(f"sample_weight[{index}]", part).float()
         for index, part in enumerate(given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class OnBatch:
         x: Any,
         y: Any = None,
         sample_weight: Any = None,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping | Sequence | None = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
         """Do one training step on a batch.
@@ -30,7 +30,8 @@ class OnBatch:
             x: inputs.
             y: targets.
             sample_weight: one weight a sample.
-            class_weight: class -> weight in the loss.
+            class_weight: class -> weight in the loss; for several outputs a list of such, or a
+                dictionary by the outputs' names.
             return_dict: return a dictionary by name.
 
         Returns:
@@ -43,7 +44,7 @@ class OnBatch:
         data.one_kind_of_weights(sample_weight, class_weight)
         given = layout.samples(self, x, y, sample_weight, reported.needs_targets)
         if class_weight is not None:
-            given = data.with_class_weights(given, class_weight)
+            given = data.with_class_weights(given, class_weight, layout.output_names(self))
         self._ready_for(given)
         batches = self._batches(given, len(given), False, None)
         with self._compiled.training(), mode(self, training=True):

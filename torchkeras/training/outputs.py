@@ -231,7 +231,8 @@ def _with_inner_names(given: Mapping, names: Sequence[str] | None) -> dict[str, 
     found: dict[str, Any] = {}
     for key, part in given.items():
         inner = [name for name in names or () if name.startswith(f"{key}/")]
-        parts = tree.flatten(part)
+        is_flat = isinstance(part, (list, tuple)) and len(part) == len(inner)
+        parts = list(part) if is_flat else tree.flatten(part)  # a part may be a list of metrics
         if inner and tree.is_nested(part) and len(parts) == len(inner):
             found.update(zip(inner, parts))
         else:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from torchkeras import rematerialization
 from torchkeras.training.capture import guard, user_code
 from torchkeras.training.capture.captured import CapturedStep
 from torchkeras.training.capture.guard import State
@@ -122,6 +123,10 @@ class Steps:
             return "the optimizer's step hooks would not be called"
         if not optimizer.replayable:
             return f"{type(optimizer).__name__} keeps numbers that change outside of tensors"
+        if rematerialization.is_used and any(
+            getattr(m, "_remat", None) for m in self._model.modules()
+        ):
+            return "a layer of a RematScope sets the random state back in the backward pass"
         return self._why_eagerly()
 
     def let_go(self) -> None:

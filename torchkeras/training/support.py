@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchkeras import tree
 from torchkeras.layers.spec import shape_of_rank
 from torchkeras.training.data import Batches
 
@@ -39,7 +40,7 @@ def known_outputs(model: Any) -> tuple[list[str] | None, int | None, list[str] |
     The third value has the keys where the outputs are a dictionary.
     """
     if getattr(model, "_graph", None) is not None:
-        keys = sorted(model.output) if isinstance(model.output, dict) else None
+        keys = tree.keys(model.output) if isinstance(model.output, dict) else None
         return model.output_names, len(model.outputs), keys
     return None, 1 if hasattr(model, "_input_layer") else None, None
 

@@ -160,7 +160,7 @@ class Trainer(OnBatch, Epochs):
         validation_split: float = 0.0,
         validation_data: Sequence[Any] | None = None,
         shuffle: bool | str = True,
-        class_weight: Mapping[int, float] | None = None,
+        class_weight: Mapping | Sequence | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
@@ -181,7 +181,8 @@ class Trainer(OnBatch, Epochs):
             validation_split: the part of the data, from the end, that validates.
             validation_data: ``(x, y)`` or ``(x, y, sample_weight)`` that validates.
             shuffle: a new order each epoch; ``'batch'`` shuffles whole batches.
-            class_weight: class -> weight in the loss.
+            class_weight: class -> weight in the loss; for several outputs a list of such, or a
+                dictionary by the outputs' names.
             sample_weight: one weight a sample; for several outputs also a list or dictionary.
             initial_epoch: the epoch to start with.
             steps_per_epoch: batches an epoch; all of them unless given.
@@ -199,7 +200,7 @@ class Trainer(OnBatch, Epochs):
         reported = self._reported("fit")
         support.one_process()
         random.seed_torch_for_run()
-        epochs = arguments.whole("epochs", epochs)
+        epochs = config.limited("max_epochs", arguments.whole("epochs", epochs))
         initial_epoch = arguments.whole("initial_epoch", initial_epoch)
         verbose = arguments.verbosity(verbose)
         steps_per_epoch = arguments.count_if_given("steps_per_epoch", steps_per_epoch)
@@ -215,7 +216,7 @@ class Trainer(OnBatch, Epochs):
             validation_data = samples.map(lambda part: part[at:])
             samples = samples.map(lambda part: part[:at])
         if class_weight is not None:  # of the training data only, as in Keras
-            samples = data.with_class_weights(samples, class_weight)
+            samples = data.with_class_weights(samples, class_weight, layout.output_names(self))
         self._ready_for(samples)
         batches = self._batches(samples, batch_size, shuffle, steps_per_epoch)
         validation = None

@@ -1,6 +1,11 @@
 """Helpers around models: labels, seeds, the progress bar, names of the user's own objects."""
 
 from torchkeras.callbacks.progbar import Progbar
+from torchkeras.config import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+)
 from torchkeras.models.plot import model_to_dot, plot_model
 from torchkeras.random import set_random_seed
 from torchkeras.registry import (
@@ -18,9 +23,12 @@ __all__ = [
     "CustomObjectScope",
     "Progbar",
     "custom_object_scope",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "is_interactive_logging_enabled",
     "model_to_dot",
     "normalize",
     "plot_model",

@@ -30,7 +30,7 @@ PLAIN = frozenset(
 # What changes in a module without a change in what it computes, or is looked at elsewhere.
 PASSING = frozenset(nn.Module().__dict__) - {"training"} | frozenset(
     "_activity_losses _variables _probed _compiled _runs _anchor _nodes _graph _plan _planned "
-    "_chain _outputs _symbolic_losses _entry_dtype "
+    "_chain _outputs _symbolic_losses _symbolic_metrics _entry_dtype "
     "_frozen_before _frozen_paths _added_rows _tracked _captured _first_shape _initial_weights "
     "_input_layer _build_shape _output_shape stop_training stop_evaluating stop_predicting".split()
 )

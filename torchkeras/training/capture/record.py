@@ -237,7 +237,7 @@ class _Builder:
             by_mask = any(index.dtype in (torch.bool, torch.uint8) for index in indices)
         if by_mask:
             self.hazards.append(f"a shape depends on values ({op})")
-        if op.namespace not in ("aten", "mkldnn", "prims"):
+        if op.namespace not in ("aten", "mkldnn", "prims", "torchkeras"):
             self.hazards.append(f"{op} is not one of torch's own calls")
 
     def finish(self, results: Sequence[torch.Tensor | None]) -> Program:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from torchkeras.seeds import reseed
 from torchkeras.training.capture.reach import (
     is_installed_file,
     is_library_module,
@@ -75,7 +76,7 @@ class Watch:
             code = frame.f_code
             if code not in self._codes and not _is_ours(frame):
                 self.hazards.append(f"it is not known what {code.co_name}() can read")
-        elif event == "c_call":
+        elif event == "c_call" and frame.f_code is not reseed.__code__:  # which is recorded
             found = _verdict(called)
             if found is not None and _origin_of(frame, found[0]) in ("any", "user"):
                 self.hazards.append(found[1])

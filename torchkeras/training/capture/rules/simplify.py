@@ -30,20 +30,41 @@ def drop_aliases(program: Program) -> int:
     """Use a tensor itself in the place of its detached, lifted or otherwise equal views."""
     kept = []
     dropped: dict[Value, Value] = {}
+    viewed: dict[Value, Value] = {}  # what a view is one of
+    views: set[Call] = set()
     for call in program.calls:
         source = call.args[0] if call.args else None
         is_view = call.single and isinstance(source, Value) and not call.has_effect
         out = call.out
         if is_view and out is not None and out is not source and out.tensor is None:
             source = dropped.get(source, source)
-            if call.op in _ALIASES or out.same_place(source):
-                dropped[out] = source
+            # Axes that are moved and moved back give what was there before, some views ago.
+            equal = source
+            while equal is not None and not (call.op in _ALIASES or out.same_place(equal)):
+                equal = viewed.get(equal)
+            if equal is not None:
+                dropped[out] = equal
                 continue
+            if out.memory is source.memory:
+                viewed[out] = source
+                views.add(call)
         kept.append(call)
     program.calls = kept
     for old, new in dropped.items():
         program.replace(old, new)
+    _drop_unused(program, views)
     return len(dropped)
+
+
+def _drop_unused(program: Program, views: set[Call]) -> None:
+    """Take away calls that make views which nobody takes, though somebody takes the memory."""
+    needed = set(program.results)
+    kept = []
+    for call in reversed(program.calls):
+        if call not in views or call.out in needed:
+            kept.append(call)
+            needed.update(call.inputs())
+    program.calls = kept[::-1]
 
 
 def fold_constants(program: Program) -> int:
