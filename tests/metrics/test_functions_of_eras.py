@@ -1,5 +1,7 @@
 """What metric functions gave to their callers in each Keras, and Keras 1's metrics of batches."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,9 @@ def test_epsilon_of_the_binary_crossentropy(era, adds):
         # What is trained on keeps torch's kernel, which the captured step knows.
         trained = losses.BinaryCrossentropy()(y_true, y_pred.requires_grad_())
     assert trained.item() == pytest.approx(-(low.log() + np.log(0.7)).item() / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["binary_accuracy", "mean_squared_error", "cosine_similarity"])
+def test_functions_are_found_again_by_pickle(name):
+    function = getattr(metrics, name)
+    assert pickle.loads(pickle.dumps(function)) is function

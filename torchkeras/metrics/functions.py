@@ -33,6 +33,7 @@ def by_era(function: Callable, averaged: str | None = None) -> Callable:
         return values.mean(-1) if averaged and eras.value(averaged) else values
 
     call.per_sample = function
+    call.__module__ = __name__  # where pickle finds it
     return register("metric", named=False)(call)
 
 

@@ -16,7 +16,7 @@ from torchkeras.registry import Configurable, register
 from torchkeras.variable import Variable, Weight
 
 
-@register("optimizer")
+@register("optimizer", "optimizermap")
 class OptimizerMap(Configurable):
     """From the paths of weights to optimizers: by the whole path, or by a regular expression.
 

@@ -52,15 +52,19 @@ class Nadam(Optimizer):
         self.param_groups[0]["u_product"] = torch.ones(())
 
     @property
-    def _u_product(self) -> torch.Tensor:
+    def _product(self) -> torch.Tensor:
         return self.param_groups[0]["u_product"]
+
+    @property
+    def _u_product(self) -> Variable:
+        return Variable.of(self, Weight("variable", "_product", trainable=False))
 
     @property
     def variables(self) -> list[Variable]:
         """As for every optimizer, and at the end the product of the momenta so far."""
         found = super().variables
         if self.built:
-            found.append(Variable.of(self, Weight("variable", "_u_product", trainable=False)))
+            found.append(self._u_product)
         return found
 
     def _slot_rounds(self) -> list[tuple[str, ...]]:
@@ -76,7 +80,7 @@ class Nadam(Optimizer):
         base = self._base
         now = (schedule + 1.0) * (self.beta_1 / 2)
         following = (schedule * base + (2.0 - base)) * (self.beta_1 / 2)
-        product = self._u_product.mul_(now)
+        product = self._product.mul_(now)
         mean_share = following / (1.0 - product * following)
         gradient_share = (1.0 - now) / (1.0 - product)
         return rate, mean_share, gradient_share, correction

@@ -182,8 +182,7 @@ class Optimizer(PerVariable):
         config = dict(config)
         rate = config.get("learning_rate")
         if isinstance(rate, dict):
-            kind = "learning_rate_schedule"
-            config["learning_rate"] = deserialize(kind, rate, custom_objects)
+            config["learning_rate"] = deserialize("schedule", rate, custom_objects)
         return cls(**config)
 
 

@@ -14,7 +14,7 @@ from torchkeras.optimizers.parameters import parameter_of
 from torchkeras.registry import register
 
 
-@register("optimizer")
+@register("optimizer", "schedulefreeadamw")
 class ScheduleFreeAdamW(Optimizer):
     """Adam that averages its path in the place of a schedule (Defazio et al., 2024).
 

@@ -29,7 +29,7 @@ __all__ = [
     "serialize",
 ]
 
-_KIND, _MODULE = "learning_rate_schedule", "keras.optimizers.schedules"
+_KIND, _MODULE = "schedule", "keras.optimizers.schedules"
 
 _, serialize, deserialize = accessors(_KIND)
 

@@ -234,8 +234,8 @@ class Updating(Building):
                 torch._foreach_mul_(shrinking, decayed.to(group.device))
 
     def _clip_gradients(self, gradients: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
-        """Clip a list of gradients as asked; ``None`` stays."""
-        given = [gradient for gradient in gradients if gradient is not None]
+        """Clip a list of gradients, tensors or arrays, as asked; ``None`` stays."""
+        given = [torch.as_tensor(gradient) for gradient in gradients if gradient is not None]
         clipped = iter(self._clip([_LOOSE], [given])[0] if given else ())
         return [gradient if gradient is None else next(clipped) for gradient in gradients]
 
