@@ -43,6 +43,12 @@ ROWS: dict[str, dict[Version, Any]] = {
     "layer.tracks_variables": {_KERAS_1: False, _KERAS_2_3: True},
     # Whether a lambda of a config is made again without leave when this program wrote the config.
     "lambdas.trust_own": {_KERAS_1: True, _KERAS_3: False},
+    # The root was taken before epsilon was added to it.
+    "optimizers.epsilon_outside_root": {_KERAS_1: True, _TF_2: False},
+    # clipnorm bounded the common norm of all gradients, and clipvalue could follow it.
+    "optimizers.clipnorm_is_common": {_KERAS_1: True, _TF_2: False},
+    # Nadam's momentum followed 0.96 ** (0.004 * t): schedule_decay, whose default it was.
+    "optimizers.nadam_pace": {_KERAS_1: 0.004, _TF_2: 1.0},
     # Callbacks' logs are sorted by name in Keras 3; before, the loss came first.
     "logs.sorted": {_KERAS_1: False, _KERAS_3: True},
     # What callbacks found in `params`: their name for it -> today's.
@@ -164,6 +170,19 @@ _WINDOW = ("filters", "window", "columns_or_strides")
 
 # Positional arguments whose order changed until Keras 3: Class.method -> as in ROWS.
 ORDERS: dict[str, dict[Version, tuple[str, ...] | None]] = {
+    "SGD": {_KERAS_1: ("learning_rate", "momentum", "decay", "nesterov"), _KERAS_2_3: None},
+    "RMSprop": {_KERAS_1: ("learning_rate", "rho", "epsilon", "decay"), _KERAS_2_3: None},
+    "Adagrad": {_KERAS_1: ("learning_rate", "epsilon", "decay"), _KERAS_2_3: None},
+    "Adadelta": {_KERAS_1: ("learning_rate", "rho", "epsilon", "decay"), _KERAS_2_3: None},
+    "Adam": {
+        _KERAS_1: ("learning_rate", "beta_1", "beta_2", "epsilon", "decay", "amsgrad"),
+        _KERAS_2_3: ("learning_rate", "beta_1", "beta_2", "amsgrad"),
+        _TF_2: None,
+    },
+    "Adamax": {
+        _KERAS_1: ("learning_rate", "beta_1", "beta_2", "epsilon", "decay"),
+        _KERAS_2_3: None,
+    },
     # Until 2.0.6 the output came before the target.
     **{
         f"backend.{kind}_crossentropy": {

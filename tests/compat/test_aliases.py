@@ -362,3 +362,12 @@ class TestRealTensorFlow:
         tf = importlib.import_module("tensorflow")
         install()
         assert tf.keras is importlib.import_module("keras")
+
+
+def test_functions_of_images_are_found_below_ops_alone():
+    install()
+    image = importlib.import_module("keras.ops.image")
+    assert image.resize is importlib.import_module("keras.src.ops.image").resize
+    assert image.resize is torchkeras.ops.image.resize
+    assert importlib.import_module("keras").ops.image is image
+    assert not hasattr(importlib.import_module("keras.ops"), "resize")

@@ -118,3 +118,14 @@ def test_momentum_and_nesterov_are_as_they_were():
             place = place + (0.9 * velocity - rate * gradient if nesterov else velocity)
             optimizer.update([torch.tensor(gradient)])
         np.testing.assert_allclose(parameter.detach().numpy(), place, rtol=1e-6)
+
+
+def test_positional_arguments_come_in_the_eras_order():
+    assert optimizers.SGD(0.1, 0.5, True).nesterov is True
+    eras.set_version("2")
+    sgd = optimizers.SGD(0.1, 0.5, 0.01, True)
+    assert (sgd.momentum, sgd.nesterov, sgd.decay) == (0.5, True, 0.01)
+    adam = optimizers.Adam(0.1, 0.8, 0.9, 1e-3, 0.0, True)
+    assert (adam.beta_2, adam.epsilon, adam.amsgrad) == (0.9, 1e-3, True)
+    eras.set_version("2.3.1")
+    assert optimizers.Adam(0.1, 0.8, 0.9, True).amsgrad is True

@@ -18,6 +18,7 @@ OPTIMIZERS = [
     ("SGD", {}),
     ("SGD", {"momentum": 0.9}),
     ("SGD", {"momentum": 0.9, "nesterov": True}),
+    ("SGD", {"use_ema": True, "ema_momentum": 0.9}),
     ("RMSprop", {}),
     ("RMSprop", {"momentum": 0.9, "centered": True}),
     ("Adam", {}),

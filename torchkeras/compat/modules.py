@@ -99,8 +99,9 @@ _ROWS: dict[str, str] = {
         models.functional models.model models.sequential models.variable_mapping""",
     "models layers": "layers.containers",
     "graph": "backend.common.keras_tensor ops.function ops.node ops.operation",
-    "ops": """ops ops.core ops.einops ops.image ops.linalg ops.math ops.nn ops.numpy
-        ops.operation_utils ops.symbolic_arguments""",
+    "ops": """ops ops.core ops.einops ops.linalg ops.math ops.nn ops.numpy ops.operation_utils
+        ops.symbolic_arguments""",
+    "ops.image": "ops.image",
     "optimizers": """optimizer_v1 optimizer_v2 optimizers optimizers.base_optimizer
         optimizers.experimental optimizers.legacy optimizers.legacy_learning_rate_decay
         optimizers.loss_scale_optimizer optimizers.optimizer optimizers.optimizer_experimental

@@ -14,18 +14,6 @@ from torchkeras import eras
 from torchkeras.variable import Variable
 from torchkeras.warn import warn_user
 
-# Rules that changed, for the table of what was whose.
-eras.ROWS.update(
-    {
-        # The root was taken before epsilon was added to it.
-        "optimizers.epsilon_outside_root": {(1,): True, (2, 4): False},
-        # clipnorm bounded the common norm of all gradients, and clipvalue could follow it.
-        "optimizers.clipnorm_is_common": {(1,): True, (2, 4): False},
-        # Nadam's momentum followed 0.96 ** (0.004 * t): schedule_decay, whose default it was.
-        "optimizers.nadam_pace": {(1,): 0.004, (2, 4): 1.0},
-    }
-)
-
 
 def _everyone(
     weight_decay: float | None = None,

@@ -261,6 +261,9 @@ class Trainer(OnBatch, Epochs):
                 self.history = callbacks.history  # a callback may have called fit
                 if self.stop_training:
                     break
+            finalize = getattr(self.optimizer, "finalize_variable_values", None)
+            if finalize is not None and epochs > initial_epoch:
+                finalize()  # use_ema: the averages become the weights
             with users_code():
                 callbacks.on_train_end(logs)
         self._steps.let_go()

@@ -309,6 +309,9 @@ class Reach:
                 (self.values if type(value) in PLAIN else self.things).append(value)
         if hasattr(optimizer, "tensors"):
             self.things += optimizer.tensors()
+        inner = getattr(optimizer, "inner_optimizer", None)
+        for one in [inner] if inner is not None else getattr(optimizer, "optimizers", ()):
+            self._optimizer(one)
 
     def _out_of_sight(self, thing: Any) -> None:
         self.things.append(thing)
