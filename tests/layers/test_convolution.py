@@ -336,7 +336,8 @@ def test_a_chain_of_sequences_copies_only_what_causality_pads():
 def fitted(build, run_eagerly, shape):
     keras.utils.set_random_seed(3)
     model = build()
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), "mse", run_eagerly=run_eagerly)
+    # A greater rate lets the transposed ones diverge, and rounding with them.
+    model.compile(keras.optimizers.SGD(0.002, momentum=0.9), "mse", run_eagerly=run_eagerly)
     x = np.random.RandomState(0).randn(22, *shape).astype("float32")
     y = np.random.RandomState(1).randn(22, *model.output_shape[1:]).astype("float32")
     losses = model.fit(x, y, batch_size=8, epochs=3, verbose=0, shuffle=False).history["loss"]
