@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from torchkeras import eras, registry, variable
+from torchkeras.ops import softmaxes
 from torchkeras.registry import register
 from torchkeras.warn import warn_user
 
@@ -327,6 +328,11 @@ def glu(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
     return F.glu(as_tensor(x), axis)
 
 
+def _counted(axes: Sequence[int] | None, rank: int) -> list[int]:
+    """Return axes counted from 0; ``None`` is all of them."""
+    return list(range(rank)) if axes is None else [axis % rank for axis in axes]
+
+
 @register("activation")
 def softmax(x: torch.Tensor, axis: Axis = -1) -> torch.Tensor:
     """``exp(x) / sum(exp(x))`` along an axis.
@@ -340,7 +346,7 @@ def softmax(x: torch.Tensor, axis: Axis = -1) -> torch.Tensor:
     """
     x = as_tensor(x)
     if not isinstance(axis, int):
-        return _over_axes(torch.softmax, x, axis)
+        return softmaxes.over_axes(torch.softmax, x, _counted(axis, x.dim()))
     is_single = -len(x.shape) <= axis < len(x.shape) and x.shape[axis] == 1
     if is_single and not torch.compiler.is_compiling():
         warn_user(
@@ -360,23 +366,8 @@ def log_softmax(x: torch.Tensor, axis: Axis = -1) -> torch.Tensor:
     """
     x = as_tensor(x)
     if not isinstance(axis, int):
-        return _over_axes(torch.log_softmax, x, axis)
+        return softmaxes.over_axes(torch.log_softmax, x, _counted(axis, x.dim()))
     return torch.log_softmax(x, axis)
-
-
-def _over_axes(
-    function: Callable[[torch.Tensor, int], torch.Tensor],
-    x: torch.Tensor,
-    axes: Sequence[int] | None,
-) -> torch.Tensor:
-    """Apply a function of one axis to several axes (``None``: all) as if they were one."""
-    rank = x.dim()
-    last = range(rank) if axes is None else [axis % rank for axis in axes]
-    first = [axis for axis in range(rank) if axis not in last]
-    order = [*first, *last]
-    moved = x.permute(order)
-    result = function(moved.flatten(len(first)), -1).reshape(moved.shape)
-    return result.permute([order.index(axis) for axis in range(rank)])
 
 
 @register("activation")
@@ -392,15 +383,7 @@ def sparsemax(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
 
     Source: Martins and Astudillo 2016, arXiv:1602.02068, algorithm 1.
     """
-    x = as_tensor(x)
-    descending = torch.sort(x, dim=axis, descending=True).values
-    excess = torch.cumsum(descending, dim=axis) - 1
-    shape = [1] * x.dim()
-    shape[axis] = -1
-    count = torch.arange(1, x.shape[axis] + 1, device=x.device, dtype=x.dtype).view(shape)
-    size = (count * descending > excess).sum(dim=axis, keepdim=True)
-    tau = torch.gather(excess, axis, (size - 1).clamp(min=0)) / size
-    return torch.relu(x - tau)
+    return softmaxes.sparsemax(as_tensor(x), axis)
 
 
 swish = silu

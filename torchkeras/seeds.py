@@ -99,13 +99,16 @@ _trial = _Trial()
 
 
 def in_trial() -> bool:
-    """Tell whether this thread runs something for its shapes only."""
+    """Tell whether this thread runs something for its shapes only.
+
+    The tensors at hand are then stand-ins, whose sizes and numbers mean nothing.
+    """
     return _trial.is_on
 
 
 @contextlib.contextmanager
 def on_trial() -> Iterator[None]:
-    """Let no :class:`SeedGenerator` move on within a ``with`` block."""
+    """Run what is in a ``with`` block for its shapes: no :class:`SeedGenerator` moves on."""
     before, _trial.is_on = _trial.is_on, True
     try:
         yield

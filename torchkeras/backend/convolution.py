@@ -15,7 +15,8 @@ from torch import Tensor
 from torchkeras import config, eras, ops
 from torchkeras.backend.shapes import normalize_data_format
 from torchkeras.backend.tensors import Table, sizes
-from torchkeras.graph.shapes import in_trial
+from torchkeras.ops.spatial import convolved_locally, enlarged_from_corners
+from torchkeras.seeds import in_trial
 
 op = Table(__name__)
 
@@ -109,14 +110,9 @@ op.rows(
 def _local(x: Tensor, kernel: Tensor, *given: Any) -> Tensor:
     """Multiply each window by its own part of ``(windows, size of a window, filters)``."""
     size, strides, *_, data_format = given  # the shape of the output follows from these
-    rank, first = len(size), _first_axis(data_format)
-    for axis, (length, stride) in enumerate(zip(size, strides), first):
-        x = x.unfold(axis, length, stride)
-    # A window's elements go as the image's axes do.
-    x = x.movedim(rank + 1, -1) if first == 1 else x.movedim(1, rank + 1)
-    windows = x.flatten(rank + 1).flatten(1, rank)
-    y = torch.einsum("bwi,wif->bwf", windows, kernel).unflatten(1, x.shape[1 : rank + 1])
-    return y if first == 1 else y.movedim(-1, 1)
+    is_last = _first_axis(data_format) == 1
+    y = convolved_locally(x, kernel, size, strides, is_last)
+    return y if is_last else y.movedim(-1, 1)
 
 
 _WINDOWS = "inputs, kernel, kernel_size, strides"
@@ -164,12 +160,7 @@ def _resized(x: Tensor, *given: Any) -> Tensor:
     if eras.value("resize.half_pixels"):
         size = [n * factor for n, factor in zip(x.shape[first:], factors)]
         return ops.image.resize(x, size, "bilinear", data_format=_layout(data_format))
-    for axis, factor in enumerate(factors, first):  # a pixel lies at its upper left corner
-        after = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, -1, 1)], axis)
-        part = torch.arange(factor, device=x.device).div(factor).repeat(x.shape[axis])
-        part = part.to(x.dtype).reshape([-1, *[1] * (x.dim() - axis - 1)])
-        x = torch.lerp(ops.repeat(x, factor, axis), ops.repeat(after, factor, axis), part)
-    return x
+    return enlarged_from_corners(x, factors, first)
 
 
 _SIDES = "top_pad=1, bottom_pad=1, left_pad=1, right_pad=1"

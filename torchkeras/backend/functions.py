@@ -14,11 +14,11 @@ from torchkeras import config, dtypes, tree
 from torchkeras.backend.state import Update, get_value, set_value
 from torchkeras.backend.tensors import Table
 from torchkeras.graph import Graph, KerasTensor, Spec, TorchCall, connect, is_symbolic
-from torchkeras.graph.shapes import in_trial
 from torchkeras.layers import Input
 from torchkeras.layers.mode import mode
 from torchkeras.layers.phase import forced_learning_phase, within
 from torchkeras.ops.tensors import to_tensor
+from torchkeras.seeds import in_trial
 from torchkeras.variable import Variable
 
 op = Table(__name__)

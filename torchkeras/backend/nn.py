@@ -13,9 +13,9 @@ from torchkeras import activations, config, dtypes, ops, random
 from torchkeras.backend.shapes import cast
 from torchkeras.backend.tensors import Table
 from torchkeras.graph import Spec, TorchCall, connect, is_symbolic
-from torchkeras.graph.shapes import in_trial
 from torchkeras.ops.promotion import as_float
 from torchkeras.ops.spatial import is_channels_last
+from torchkeras.seeds import in_trial
 
 op = Table(__name__)
 

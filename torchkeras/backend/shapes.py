@@ -14,9 +14,9 @@ from torch import Tensor
 from torchkeras import config, dtypes, ops
 from torchkeras.backend.tensors import Shape, Table, sized, sizes
 from torchkeras.graph import Spec, TorchCall, connect, is_symbolic
-from torchkeras.graph.shapes import in_trial
 from torchkeras.ops.spatial import is_channels_last
 from torchkeras.ops.tensors import is_stand_in, to_tensor
+from torchkeras.seeds import in_trial
 
 op = Table(__name__)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import operator
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,30 +25,6 @@ _ARITHMETIC = frozenset(
     getattr(operator, name) for name in "add sub mul truediv floordiv mod pow".split()
 )
 _COMPARISONS = frozenset(getattr(operator, name) for name in "lt le gt ge eq ne".split())
-
-
-class _Trial(threading.local):
-    """Whether this thread runs something for its shapes only."""
-
-    depth = 0
-
-
-_trial = _Trial()
-
-
-def in_trial() -> bool:
-    """Tell whether the tensors at hand are stand-ins, whose number of samples means nothing."""
-    return _trial.depth > 0
-
-
-@contextlib.contextmanager
-def _trying() -> Iterator[None]:
-    _trial.depth += 1
-    try:
-        with seeds.on_trial():
-            yield
-    finally:
-        _trial.depth -= 1
 
 
 def is_symbolic_leaf(thing: Any) -> bool:
@@ -165,7 +140,7 @@ def by_trial(
     doubtful = None
     for sizes, place in places:
         try:
-            with _trying(), _undisturbed(module, place):
+            with seeds.on_trial(), _undisturbed(module, place):
                 found = _tried(run, args, kwargs, name, sizes, place)
         except Exception as error:
             first = first or error
@@ -197,7 +172,7 @@ def run_once(run: Callable, args: tuple, kwargs: dict[str, Any], device: Any) ->
     is_small = sum(math.prod(_filled(tensor.shape, _SMALL[0])) for tensor in symbolic) <= _REAL
     sizes, place = (_SMALL, device) if is_small else (_DIVISIBLE, "meta")
     make = _maker(sizes[0], place)
-    with _trying(), torch.no_grad(), contextlib.nullcontext() if is_small else _Meta():
+    with seeds.on_trial(), torch.no_grad(), contextlib.nullcontext() if is_small else _Meta():
         run(*tree.map_structure(make, args), **tree.map_structure(make, kwargs))
 
 

@@ -22,10 +22,10 @@ from torchkeras import (
     registry,
     regularizers,
     rematerialization,
+    seeds,
     tree,
 )
 from torchkeras.dtype_policies import DTypePolicyMap
-from torchkeras.graph import shapes
 from torchkeras.layers import activity, masks, values
 from torchkeras.layers.calls import Called
 from torchkeras.layers.stateless import stateless_call
@@ -200,7 +200,7 @@ class Layer(Called):
             self.__dict__["_scope"] = current_path()
         self._name_sublayers(former)
         self._probed.clear()
-        if shapes.in_trial():  # what follows may write to what is there now
+        if seeds.in_trial():  # what follows may write to what is there now
             kept = [(buffer, buffer.clone()) for buffer in self.buffers()]
             self.__dict__["_buffers_as_built"] = kept
         self.__dict__["built"] = True

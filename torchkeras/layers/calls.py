@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from torchkeras import config, dtypes, graph, registry, tree
-from torchkeras.graph import KerasTensor, shapes
+from torchkeras import config, dtypes, graph, registry, seeds, tree
+from torchkeras.graph import KerasTensor
 from torchkeras.layers import activity, masks, mixed, phase
 from torchkeras.layers.mode import is_chosen, mode
 from torchkeras.layers.spec import InputSpec
@@ -315,7 +315,7 @@ class Called(Symbolic):
         """Build for the shapes of a call's tensors."""
         if len(self._build_names) < 2:
             shape = shape_of(args[0])
-            return self.build(of_any_batch(shape) if shapes.in_trial() else shape)
+            return self.build(of_any_batch(shape) if seeds.in_trial() else shape)
         return self.build(**self._shapes_by_name(self._build_names, args, kwargs, "build"))
 
     def _shapes_by_name(

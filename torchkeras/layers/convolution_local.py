@@ -114,22 +114,16 @@ class LocallyConnected(Convolution):
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         """Multiply each window by the kernel of its place; add the bias, apply the activation."""
-        x, first = inputs, 1 if self._is_last else 2
-        if self.padding == "same":
-            x = self._padded(x, first)
-        for axis, (size, stride) in enumerate(zip(self.kernel_size, self.strides), first):
-            x = x.unfold(axis, size, stride)
-        # (samples, *places, numbers of a window as the input's axes go)
-        x = x.movedim(self.rank + 1, -1) if self._is_last else x.movedim(1, self.rank + 1)
-        places = x.shape[1 : self.rank + 1]
-        windows = x.flatten(self.rank + 1).flatten(1, self.rank).transpose(0, 1)
-        y = torch.bmm(windows, self.kernel.value).transpose(0, 1).unflatten(1, places)
+        x = self._padded(inputs) if self.padding == "same" else inputs
+        kernel = self.kernel.value
+        y = spatial.convolved_locally(x, kernel, self.kernel_size, self.strides, self._is_last)
         if self.use_bias:
             y = y + self.bias.value
         y = y if self._is_last else y.movedim(-1, 1)
         return y if self.activation is None else self.activation(y)
 
-    def _padded(self, x: torch.Tensor, first: int) -> torch.Tensor:
+    def _padded(self, x: torch.Tensor) -> torch.Tensor:
+        first = 1 if self._is_last else 2
         sizes = x.shape[first : first + self.rank]
         pads = list(map(spatial.same_padding, sizes, self.kernel_size, self.strides))
         flat = [size for sides in reversed(pads) for size in sides]

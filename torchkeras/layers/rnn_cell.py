@@ -75,17 +75,26 @@ class AbstractRNNCell(Layer):
 
     def call(self, inputs: Tensor, states: Any) -> tuple[Tensor, Any]:
         """Compute a step; subclasses write it."""
-        raise NotImplementedError(f"{type(self).__name__} defines no call(inputs, states).")
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no call(inputs, states): "
+            "write it, returning the output and the new states."
+        )
 
     @property
     def state_size(self) -> Any:
         """The size of a state, or a list of them; subclasses write it."""
-        raise NotImplementedError(f"{type(self).__name__} defines no state_size.")
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no state_size: "
+            "set it, or write a property, to the size of each state."
+        )
 
     @property
     def output_size(self) -> int:
         """The size of the output; subclasses write it."""
-        raise NotImplementedError(f"{type(self).__name__} defines no output_size.")
+        raise NotImplementedError(
+            f"{type(self).__name__} defines no output_size: "
+            "set it, or write a property, to the size of the output."
+        )
 
     def get_initial_state(
         self, inputs: Any = None, batch_size: int | None = None, dtype: Any = None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from torchkeras import eras, ops
@@ -130,25 +128,13 @@ class UpSampling2D(UpSampling):
 
     def _larger(self, x: Tensor) -> Tensor:
         if self.interpolation == "bilinear" and not self._half_pixels:
-            return _from_corners(x, self.size)
+            return spatial.enlarged_from_corners(x, self.size, 2)
         if _MODES[self.interpolation] is not None and x.is_floating_point():
             return self.upsample(x)
         if self.interpolation == "nearest":
             return super()._larger(x)
         size = [n * factor for n, factor in zip(x.shape[2:], self.size)]
         return ops.image.resize(x, size, self.interpolation, data_format="channels_first")
-
-
-def _from_corners(x: Tensor, factors: Sequence[int]) -> Tensor:
-    """Interpolate ``(samples, channels, *space)``, a pixel being the value at its first corner."""
-    for axis, factor in enumerate(factors, 2):
-        after = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, -1, 1)], axis)
-        part = torch.arange(factor, device=x.device, dtype=x.dtype).div(factor)
-        part = part.repeat(x.shape[axis]).reshape(-1, *[1] * (x.dim() - axis - 1))
-        x = torch.lerp(
-            x.repeat_interleave(factor, axis), after.repeat_interleave(factor, axis), part
-        )
-    return x
 
 
 @register("layer")

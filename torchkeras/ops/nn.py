@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from torchkeras import config, dtypes
-from torchkeras.ops import attention, convolution, ctc, pooling
+from torchkeras.ops import attention, convolution, ctc, pooling, softmaxes
 from torchkeras.ops.attention import *  # noqa: F403
 from torchkeras.ops.axes import Axis, as_axes, is_empty
 from torchkeras.ops.convolution import *  # noqa: F403
@@ -129,14 +129,9 @@ def log_softmax(x: Tensor, axis: Axis = -1) -> Tensor:
 
 
 def _over_axes(name: str, function: Callable, x: Tensor, axis: Axis) -> Tensor:
-    """Apply a function of one axis to several, as if they were one."""
     if isinstance(axis, int):
         return function(x, axis)
-    last = as_axes(name, axis, x.ndim)
-    order = [*(at for at in range(x.ndim) if at not in last), *last]
-    moved = x.permute(order)
-    found = function(moved.flatten(x.ndim - len(last)), -1).reshape(moved.shape)
-    return found.permute([order.index(at) for at in range(x.ndim)])
+    return softmaxes.over_axes(function, x, as_axes(name, axis, x.ndim))
 
 
 @op.own(rule=as_float, is_elementwise=True)
@@ -145,15 +140,8 @@ def sparsemax(x: Tensor, axis: int = -1) -> Tensor:
 
     They are max(x - tau, 0), where tau makes their sum 1. Keras 3.15 takes a wrong tau where two
     or more stay positive, and its sum is not 1 (keras-team/keras#23425).
-
-    Source: Martins and Astudillo 2016, arXiv:1602.02068, algorithm 1.
     """
-    descending = torch.sort(x, axis, descending=True).values
-    excess = torch.cumsum(descending, axis) - 1
-    count = torch.cumsum(torch.ones_like(x), axis)
-    size = torch.sum(count * descending > excess, axis, keepdim=True)
-    tau = torch.gather(excess, axis, (size - 1).clamp(min=0)) / size
-    return torch.relu(x - tau)
+    return softmaxes.sparsemax(x, axis)
 
 
 # --------------------------------------------------------------------------- crossentropies

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Integral
 
+import torch
 from torch import Tensor
 
 from torchkeras import config
@@ -126,3 +127,44 @@ def check_padding(name: str, padding: str, *further: str) -> str:
             f"ops.{name}: padding must be {' or '.join(map(repr, known))}; received {padding!r}."
         )
     return padding.lower()
+
+
+def enlarged_from_corners(x: Tensor, factors: Sequence[int], first: int) -> Tensor:
+    """Interpolate images to whole multiples of their sizes, a pixel being its first corner's value.
+
+    Args:
+        x: floats; the axes of space stand together.
+        factors: how many times larger, one for each axis of space.
+        first: the first of these axes.
+    """
+    for axis, factor in enumerate(factors, first):
+        after = torch.cat([x.narrow(axis, 1, x.shape[axis] - 1), x.narrow(axis, -1, 1)], axis)
+        part = torch.arange(factor, device=x.device, dtype=x.dtype).div(factor)
+        part = part.repeat(x.shape[axis]).reshape(-1, *[1] * (x.dim() - axis - 1))
+        x = torch.lerp(
+            x.repeat_interleave(factor, axis), after.repeat_interleave(factor, axis), part
+        )
+    return x
+
+
+def convolved_locally(
+    x: Tensor, kernel: Tensor, sizes: Sequence[int], strides: Sequence[int], is_last: bool
+) -> Tensor:
+    """Multiply each window of images by a kernel of its own.
+
+    Args:
+        x: ``(samples, *space, channels)`` or ``(samples, channels, *space)``.
+        kernel: ``(places, numbers of a window, filters)``, a window's numbers as x's axes go.
+        sizes: of a window.
+        strides: between windows.
+        is_last: whether the channels come last.
+
+    Returns:
+        ``(samples, *places, filters)``.
+    """
+    rank = len(sizes)
+    for axis, (size, stride) in enumerate(zip(sizes, strides), 1 if is_last else 2):
+        x = x.unfold(axis, size, stride)
+    x = x.movedim(rank + 1, -1) if is_last else x.movedim(1, rank + 1)
+    windows = x.flatten(rank + 1).flatten(1, rank).transpose(0, 1)
+    return torch.bmm(windows, kernel).transpose(0, 1).unflatten(1, x.shape[1 : rank + 1])
